@@ -1,0 +1,61 @@
+// Runs after `npm ci` and after an installation of the published package, under whatever Node runs npm.
+// ssh2's native addon (packet ciphers) must be built for the Node that Nightlatch runs on, which the
+// package pins: where npm's own Node differs, build the addon again against the pinned Node's headers.
+import { spawnSync } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(join(root, 'package.json'));
+
+/** Directory of an installed package, or undefined where it is not there (another platform). */
+function packageDir(name) {
+  try {
+    return dirname(require.resolve(`${name}/package.json`));
+  } catch {
+    return undefined;
+  }
+}
+
+const pinned = packageDir(`node-${process.platform}-${process.arch}`);
+const ssh2 = packageDir('ssh2');
+const node = pinned === undefined ? process.execPath : join(pinned, 'bin', 'node');
+
+/** Whether the addon loads in the Node that will run it. */
+function addonLoads() {
+  const addon = join(ssh2, 'lib/protocol/crypto/build/Release/sshcrypto.node');
+  return existsSync(addon) && spawnSync(node, ['-e', 'require(process.argv[1])', addon]).status === 0;
+}
+
+/** node-gyp as npm brings it along: beside npm's own entry point. */
+function nodeGyp() {
+  const npmCli =
+    process.env.npm_execpath ?? join(dirname(dirname(process.execPath)), 'lib/node_modules/npm/bin/npm-cli.js');
+  const path = join(dirname(dirname(npmCli)), 'node_modules/node-gyp/bin/node-gyp.js');
+  return existsSync(path) ? path : undefined;
+}
+
+if (ssh2 !== undefined && existsSync(node) && !addonLoads()) {
+  const env = { ...process.env };
+  if (pinned !== undefined && existsSync(join(pinned, 'include', 'node'))) env.npm_config_nodedir = pinned;
+  const cwd = join(ssh2, 'lib/protocol/crypto');
+  rmSync(join(cwd, 'build'), { recursive: true, force: true });
+  const gyp = nodeGyp();
+  // node-gyp may be newer than the Node that runs npm, and older than the pinned one: the pinned one runs it.
+  const built = gyp === undefined ? undefined : spawnSync(node, [gyp, 'rebuild'], { cwd, env, encoding: 'utf8' });
+  if (!addonLoads()) {
+    const why =
+      built === undefined
+        ? 'node-gyp was not found beside npm'
+        : String(built.stderr ?? '')
+            .trim()
+            .split('\n')
+            .slice(-4)
+            .join('\n');
+    console.warn(
+      `nightlatch: ssh2's native addon could not be built (it needs python3, make and g++); SSH works without it, at about twice the CPU.\n${why}`,
+    );
+  }
+}

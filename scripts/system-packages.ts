@@ -1,0 +1,31 @@
+// `npm test` starts here: installs the Debian packages that the tests drive, or names them and stops.
+import { spawnSync } from 'node:child_process';
+
+/** Debian packages by what the tests need them for. */
+const PACKAGES = ['openssh-client', 'openssh-server', 'rsync', 'git', 'tmux'];
+
+const installed = new Set(
+  String(spawnSync('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\n'], { encoding: 'utf8' }).stdout ?? '')
+    .split('\n')
+    .filter((line) => line.endsWith(' installed'))
+    .map((line) => line.split(' ')[0]!.replace(/:.*$/, '')),
+);
+const missing = PACKAGES.filter((name) => !installed.has(name));
+
+if (missing.length > 0) {
+  if (process.getuid?.() !== 0) {
+    console.error(
+      `The tests need Debian packages that are not installed. As root:\n  apt-get install -y ${missing.join(' ')}`,
+    );
+    process.exit(1);
+  }
+  console.log(`installing ${missing.join(' ')}`);
+  // A service that a package would start (sshd on port 22, say) must not start: the tests run their own.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
+  const apt = (...args: string[]) =>
+    spawnSync('apt-get', args, { env, stdio: ['ignore', 'ignore', 'inherit'] }).status === 0;
+  if (!(apt('update', '-qq') && apt('install', '-y', '--no-install-recommends', ...missing))) {
+    console.error(`apt-get could not install ${missing.join(' ')}`);
+    process.exit(1);
+  }
+}

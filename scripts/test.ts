@@ -1,0 +1,58 @@
+// `npm test`: runs every test file in a process of its own and closes with the one line `N passed, N failed`.
+// Arguments are files or folders to run instead of all. Files whose names say `serial` (they measure time
+// with real processes) run after the others, one at a time.
+import { globSync, statSync } from 'node:fs';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+
+const DEFAULT_TIMEOUT_MS = 120_000;
+const wanted = process.argv.slice(2);
+const files = (wanted.length > 0 ? wanted : ['src', 'test'])
+  .flatMap((path) => (statSync(path).isDirectory() ? globSync(`${path}/**/*.test.ts`) : [path]))
+  .filter((path) => !path.includes('node_modules'))
+  .sort();
+const serial = files.filter((file) => file.includes('serial'));
+const parallel = files.filter((file) => !file.includes('serial'));
+
+let passed = 0;
+let failed = 0;
+const failures: string[] = [];
+
+async function runFiles(paths: string[], concurrency: number): Promise<void> {
+  if (paths.length === 0) return;
+  const stream = run({
+    files: paths,
+    concurrency,
+    timeout: DEFAULT_TIMEOUT_MS,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  });
+  stream.on('test:pass', (event) => {
+    if (event.details.type !== 'suite') passed += 1;
+    if (event.skip !== undefined || event.todo !== undefined) {
+      failed += 1;
+      passed -= 1;
+      failures.push(`${event.file ?? ''}: ${event.name} (skipped: nothing is skipped here)`);
+    }
+  });
+  stream.on('test:fail', (event) => {
+    if (event.details.type === 'suite') return;
+    failed += 1;
+    failures.push(`${event.file ?? ''}: ${event.name}`);
+  });
+  const reporter = stream.compose(spec);
+  reporter.pipe(process.stdout, { end: false });
+  await new Promise<void>((resolve, reject) => {
+    reporter.once('end', resolve);
+    reporter.once('error', reject);
+  });
+}
+
+await runFiles(parallel, 2);
+await runFiles(serial, 1);
+if (passed + failed === 0) {
+  console.error('no test ran');
+  failed = 1;
+}
+for (const failure of failures) console.log(`FAILED ${failure}`);
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed > 0 ? 1 : 0);
