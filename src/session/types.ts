@@ -132,3 +132,45 @@ export interface SessionManager {
    */
   open(spec: SessionSpec, control: SessionControl): Promise<OpenResult>;
 }
+
+/** One live session as `tctl sessions ls` and the web application show it. */
+export interface LiveSession {
+  readonly id: string;
+  readonly kind: SessionKind;
+  readonly protocol: SessionProtocol;
+  readonly user: string;
+  readonly login: string;
+  readonly target: SessionTarget;
+  readonly clientAddr: string;
+  /** Milliseconds since the epoch. */
+  readonly startedAtMs: number;
+  /** Milliseconds since the last activity that counted; 0 while work is under way. */
+  readonly idleForMs: number;
+  /** Milliseconds until the session ends for idleness if nothing happens; null when it will not. */
+  readonly endsInMs: number | null;
+  /** The limit in milliseconds, 0 for none, and where it comes from. */
+  readonly idleTimeoutMs: number;
+  readonly timeoutSource: string;
+  readonly warned: boolean;
+}
+
+/** What applying a changed policy would do to one session that is open now (`tctl idle rehearse`). */
+export interface RehearsedSession {
+  readonly session: LiveSession;
+  /** `ends` at once after its warning, `revoked` loses access, `deadline` gets another deadline, `unchanged`. */
+  readonly effect: 'ends' | 'revoked' | 'deadline' | 'unchanged';
+  readonly newTimeoutMs: number;
+  readonly newTimeoutSource: string;
+  /** Milliseconds until it would end; null when never. */
+  readonly newEndsInMs: number | null;
+}
+
+/** The sessions of this gateway, for administration. */
+export interface SessionRegistry {
+  list(): LiveSession[];
+  /** Ends a session with cause `killed`; false when there is none of that id. */
+  kill(id: string, request: { by: string; message: string }): Promise<boolean>;
+  rehearse(snapshot: PolicySnapshot): RehearsedSession[];
+  /** No new sessions; the open ones are told and end with `gateway_shutdown` after `graceMs`. Resolves when none is left. */
+  drain(graceMs: number): Promise<void>;
+}
