@@ -1,0 +1,90 @@
+/** An event's name and its code; the pairs and spellings are Teleport's (lib/events) where it knows the event. */
+export interface EventType {
+  readonly event: string;
+  /** Ends in I (information), W (warning), E (failure) or S (stop). */
+  readonly code: string;
+}
+
+/**
+ * Every kind of event in the audit log. `log.emit({...EVENTS.sessionStart, sid, user})`.
+ * `session.reject` is the name of SPEC 3 (Teleport: `session.rejected`, same code).
+ */
+export const EVENTS = {
+  userLogin: { event: 'user.login', code: 'T1000I' },
+  userLoginFailed: { event: 'user.login', code: 'T1000W' },
+  userCreate: { event: 'user.create', code: 'T1002I' },
+  userUpdate: { event: 'user.update', code: 'T1003I' },
+  userDelete: { event: 'user.delete', code: 'T1004I' },
+  userPasswordChange: { event: 'user.password_change', code: 'T1005I' },
+  mfaAdd: { event: 'mfa.add', code: 'T1006I' },
+  mfaDelete: { event: 'mfa.delete', code: 'T1007I' },
+  invitationCreate: { event: 'reset_password_token.create', code: 'T6000I' },
+  certCreate: { event: 'cert.create', code: 'TC000I' },
+  authAttemptFailed: { event: 'auth', code: 'T3007W' },
+
+  roleCreated: { event: 'role.created', code: 'T9000I' },
+  roleDeleted: { event: 'role.deleted', code: 'T9001I' },
+  roleUpdated: { event: 'role.updated', code: 'T9002I' },
+  authPreferenceUpdate: { event: 'auth_preference.update', code: 'TCAUTH001I' },
+  networkingConfigUpdate: { event: 'cluster_networking_config.update', code: 'TCNET002I' },
+  lockCreated: { event: 'lock.created', code: 'TLK00I' },
+  lockDeleted: { event: 'lock.deleted', code: 'TLK01I' },
+  databaseCreate: { event: 'db.create', code: 'TDB03I' },
+  databaseUpdate: { event: 'db.update', code: 'TDB04I' },
+  databaseDelete: { event: 'db.delete', code: 'TDB05I' },
+  kubeClusterCreate: { event: 'kube.create', code: 'T3010I' },
+  kubeClusterUpdate: { event: 'kube.update', code: 'T3011I' },
+  kubeClusterDelete: { event: 'kube.delete', code: 'T3012I' },
+
+  sessionStart: { event: 'session.start', code: 'T2000I' },
+  sessionEnd: { event: 'session.end', code: 'T2004I' },
+  sessionReject: { event: 'session.reject', code: 'T1006W' },
+  clientDisconnect: { event: 'client.disconnect', code: 'T3006I' },
+
+  subsystem: { event: 'subsystem', code: 'T3001I' },
+  subsystemFailed: { event: 'subsystem', code: 'T3001E' },
+  exec: { event: 'exec', code: 'T3002I' },
+  execFailed: { event: 'exec', code: 'T3002E' },
+  port: { event: 'port', code: 'T3003I' },
+  portFailed: { event: 'port', code: 'T3003E' },
+  portStop: { event: 'port', code: 'T3003S' },
+  scpDownload: { event: 'scp', code: 'T3004I' },
+  scpDownloadFailed: { event: 'scp', code: 'T3004E' },
+  scpUpload: { event: 'scp', code: 'T3005I' },
+  scpUploadFailed: { event: 'scp', code: 'T3005E' },
+  scpDisallowed: { event: 'scp', code: 'T3010E' },
+  sftpOpen: { event: 'sftp', code: 'TS001I' },
+  sftpOpenFailed: { event: 'sftp', code: 'TS001E' },
+  sftpSetstat: { event: 'sftp', code: 'TS007I' },
+  sftpSetstatFailed: { event: 'sftp', code: 'TS007E' },
+  sftpOpendir: { event: 'sftp', code: 'TS009I' },
+  sftpOpendirFailed: { event: 'sftp', code: 'TS009E' },
+  sftpReaddir: { event: 'sftp', code: 'TS010I' },
+  sftpReaddirFailed: { event: 'sftp', code: 'TS010E' },
+  sftpRemove: { event: 'sftp', code: 'TS011I' },
+  sftpRemoveFailed: { event: 'sftp', code: 'TS011E' },
+  sftpMkdir: { event: 'sftp', code: 'TS012I' },
+  sftpMkdirFailed: { event: 'sftp', code: 'TS012E' },
+  sftpRmdir: { event: 'sftp', code: 'TS013I' },
+  sftpRmdirFailed: { event: 'sftp', code: 'TS013E' },
+  sftpRename: { event: 'sftp', code: 'TS016I' },
+  sftpRenameFailed: { event: 'sftp', code: 'TS016E' },
+  sftpSymlink: { event: 'sftp', code: 'TS018I' },
+  sftpSymlinkFailed: { event: 'sftp', code: 'TS018E' },
+  sftpLink: { event: 'sftp', code: 'TS019I' },
+  sftpLinkFailed: { event: 'sftp', code: 'TS019E' },
+  sftpDisallowed: { event: 'sftp', code: 'TS020E' },
+  sftpSummary: { event: 'sftp_summary', code: 'TS021I' },
+
+  databaseSessionStart: { event: 'db.session.start', code: 'TDB00I' },
+  databaseSessionStartFailed: { event: 'db.session.start', code: 'TDB00W' },
+  databaseSessionEnd: { event: 'db.session.end', code: 'TDB01I' },
+  databaseSessionQuery: { event: 'db.session.query', code: 'TDB02I' },
+  databaseSessionQueryFailed: { event: 'db.session.query.failed', code: 'TDB02W' },
+  kubeRequest: { event: 'kube.request', code: 'T3009I' },
+  desktopSessionStart: { event: 'windows.desktop.session.start', code: 'TDP00I' },
+  desktopSessionStartFailed: { event: 'windows.desktop.session.start', code: 'TDP00W' },
+  desktopSessionEnd: { event: 'windows.desktop.session.end', code: 'TDP01I' },
+  desktopClipboardSend: { event: 'desktop.clipboard.send', code: 'TDP02I' },
+  desktopClipboardReceive: { event: 'desktop.clipboard.receive', code: 'TDP03I' },
+} as const satisfies Readonly<Record<string, EventType>>;
