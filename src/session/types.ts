@@ -91,6 +91,13 @@ export interface SessionControl {
   abort(): void;
 }
 
+/** See `Session.silenceGuard`. Freed with its session. */
+export interface SilenceGuard {
+  /** Starts (or starts again) to count. */
+  arm(): void;
+  disarm(): void;
+}
+
 /** A live session, as its gateway sees it. */
 export interface Session {
   readonly id: string;
@@ -109,6 +116,13 @@ export interface Session {
    * (`target_closed` tells the client what happened). Ending twice is harmless: the first cause stands.
    */
   end(cause: 'target_closed' | 'client_closed' | 'error', detail?: string): Promise<void>;
+  /** The line that tells the user the limit when the session starts, or '' when nothing times out. */
+  readonly connectText: string;
+  /**
+   * Another limit on silence, beside the idle policy, for a gateway that has one of its own (a transaction left open): `onExpire` runs once
+   * it has been armed for `timeoutMs`. Made once a session, armed and disarmed on the data path without a timer of its own.
+   */
+  silenceGuard(timeoutMs: number, onExpire: () => void): SilenceGuard;
   /** Writes an audit event about this session (`exec`, `sftp`, `port`, `db.session.query`), with sid, user and target filled in. */
   audit(event: string, code: string, fields: Readonly<Record<string, unknown>>): void;
   /** Resolves when the session has ended, both sides closed and `session.end` written. */
