@@ -1,0 +1,269 @@
+import { randomUUID } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import type { Clock } from '../core/clock.ts';
+import { errorMessage, NightlatchError } from '../core/errors.ts';
+import type { Logger } from '../core/logger.ts';
+import { type AppendFile, type AuditFs, MAX_BATCH_BYTES, nodeFs, openForAppend } from './audit-files.ts';
+import { type AuditLine, auditLine } from './audit-line.ts';
+import { queryFiles, readFiles } from './audit-reader.ts';
+import type { AuditEvent, AuditLog, AuditQuery, StoredAuditEvent } from './events.ts';
+
+/** A wall clock that goes back by less than this (milliseconds) is held still instead: NTP's small corrections. */
+const HELD_BACKSTEP_MS = 1_000;
+/** A write that takes longer than this (milliseconds) makes the log unhealthy until it is through. */
+const STUCK_MS = 5_000;
+const DEFAULT_QUEUE_BYTES = 32 * 1024 * 1024;
+
+export interface AuditLogOptions {
+  /** Made with mode 0700 where it is missing. One file a UTC day below it, mode 0600. */
+  readonly dir: string;
+  readonly clock: Clock;
+  readonly clusterName: string;
+  readonly log: Logger;
+  /** The most that may wait to be written, in bytes; beyond it `emit` is refused. */
+  readonly maxQueueBytes?: number;
+  /** The file system, for tests. */
+  readonly fs?: AuditFs;
+}
+
+/** The audit log as files of JSON lines. */
+export interface FileAuditLog extends AuditLog {
+  /** Like `query` (oldest first, without `limit`), reading piece by piece: for reports over days, while sessions go on. */
+  read(filter: AuditQuery): AsyncIterable<StoredAuditEvent>;
+  /** Calls back with every event once it is on disk, in order. Returns the way to stop. */
+  onEvent(fn: (event: StoredAuditEvent) => void): () => void;
+  /** Writes what is waiting and closes the file; later events are refused. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the log and repairs what a crash left at the end of today's file.
+ * @throws {NightlatchError} `audit_unavailable`.
+ */
+export async function openAuditLog(options: AuditLogOptions): Promise<FileAuditLog> {
+  const log = new JsonLinesLog(options);
+  await log.open();
+  return log;
+}
+
+interface Waiting {
+  readonly line: AuditLine;
+  readonly timeMs: number;
+  readonly day: string;
+  readonly resolve: (stored: StoredAuditEvent) => void;
+  readonly reject: (error: NightlatchError) => void;
+}
+
+class JsonLinesLog implements FileAuditLog {
+  readonly #dir: string;
+  readonly #clock: Clock;
+  readonly #clusterName: string;
+  readonly #log: Logger;
+  readonly #fs: AuditFs;
+  readonly #maxQueueBytes: number;
+  readonly #listeners = new Set<(event: StoredAuditEvent) => void>();
+  #queue: Waiting[] = [];
+  #queuedBytes = 0;
+  #writing: Promise<void> | undefined;
+  #file: AppendFile | undefined;
+  #failed = false;
+  #stuck = false;
+  #closed = false;
+  #lastMs = Number.NEGATIVE_INFINITY;
+  #stamp = { ms: Number.NaN, time: '', day: '' };
+
+  constructor(options: AuditLogOptions) {
+    this.#dir = options.dir;
+    this.#clock = options.clock;
+    this.#clusterName = options.clusterName;
+    this.#log = options.log;
+    this.#fs = options.fs ?? nodeFs;
+    this.#maxQueueBytes = options.maxQueueBytes ?? DEFAULT_QUEUE_BYTES;
+  }
+
+  get healthy(): boolean {
+    return !this.#failed && !this.#stuck && !this.#closed;
+  }
+
+  async open(): Promise<void> {
+    try {
+      mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+      const nowMs = this.#clock.wallMs();
+      const file = await this.#fileFor(stampOf(nowMs).day, nowMs + HELD_BACKSTEP_MS);
+      this.#lastMs = file.lastMs;
+    } catch (error) {
+      throw this.#unavailable(error);
+    }
+  }
+
+  emit(event: AuditEvent): Promise<StoredAuditEvent> {
+    if (this.#closed) return Promise.reject(this.#unavailable(new Error('the log is closed')));
+    const timeMs = this.#nextTimeMs();
+    const { time, day } = this.#stamp;
+    const line = auditLine(event, { time, uid: randomUUID(), clusterName: this.#clusterName });
+    if (this.#queuedBytes + line.bytes > this.#maxQueueBytes)
+      return Promise.reject(this.#unavailable(new Error('too many events wait to be written')));
+    this.#queuedBytes += line.bytes;
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ line, timeMs, day, resolve, reject });
+      // What else is emitted in this turn goes into the same write.
+      this.#writing ??= Promise.resolve().then(() => this.#drain());
+    });
+  }
+
+  query(filter: AuditQuery): StoredAuditEvent[] {
+    return queryFiles(this.#dir, filter, this.#committed());
+  }
+
+  read(filter: AuditQuery): AsyncIterable<StoredAuditEvent> {
+    return readFiles(this.#dir, filter, this.#committed());
+  }
+
+  onEvent(fn: (event: StoredAuditEvent) => void): () => void {
+    const listener = (event: StoredAuditEvent) => fn(event);
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    while (this.#writing !== undefined) await this.#writing;
+    this.#listeners.clear();
+    await this.#dropFile();
+  }
+
+  /** The time of the next event: the wall clock's, held still where that went back a little. */
+  #nextTimeMs(): number {
+    const wallMs = this.#clock.wallMs();
+    const behindMs = this.#lastMs - wallMs;
+    if (!(behindMs > 0 && behindMs <= HELD_BACKSTEP_MS)) this.#lastMs = wallMs;
+    if (this.#stamp.ms !== this.#lastMs) this.#stamp = stampOf(this.#lastMs);
+    return this.#lastMs;
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      while (this.#queue.length > 0) await this.#writeBatch(this.#takeBatch());
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  /** The oldest events that wait: those of one file, at most MAX_BATCH_BYTES. */
+  #takeBatch(): Waiting[] {
+    const first = this.#queue[0]!;
+    let bytes = 0;
+    let count = 0;
+    let lastMs = first.timeMs;
+    for (const { line, day, timeMs } of this.#queue) {
+      if (day !== first.day || timeMs < lastMs || (count > 0 && bytes + line.bytes > MAX_BATCH_BYTES)) break;
+      lastMs = timeMs;
+      bytes += line.bytes;
+      count += 1;
+    }
+    if (count < this.#queue.length) return this.#queue.splice(0, count);
+    const all = this.#queue;
+    this.#queue = [];
+    return all;
+  }
+
+  async #writeBatch(batch: Waiting[]): Promise<void> {
+    const stuck = this.#clock.at(this.#clock.now() + STUCK_MS, () => {
+      this.#stuck = true;
+      this.#log.error('audit: a write does not come to an end', { dir: this.#dir });
+    });
+    const bytes = Buffer.from(batch.map(({ line }) => line.text).join(''));
+    try {
+      await this.#append(batch, bytes);
+    } catch (error) {
+      this.#fail(batch, error);
+      return;
+    } finally {
+      stuck.cancel();
+      this.#stuck = false;
+      this.#queuedBytes -= bytes.length;
+    }
+    if (this.#failed) this.#log.info('audit: the log can be written again', { dir: this.#dir });
+    this.#failed = false;
+    for (const { line, resolve } of batch) {
+      resolve(line.stored);
+      this.#tell(line.stored);
+    }
+  }
+
+  async #append(batch: readonly Waiting[], bytes: Buffer): Promise<void> {
+    const file = await this.#fileFor(batch[0]!.day, batch[0]!.timeMs);
+    try {
+      for (let written = 0; written < bytes.length; )
+        written += (await file.handle.write(bytes, written, bytes.length - written)).bytesWritten;
+      await file.handle.datasync();
+    } catch (error) {
+      // What is there of the batch is taken back; where that fails too, opening the file again repairs it.
+      this.#file = undefined;
+      await file.handle.truncate(file.size).catch(() => {});
+      await file.handle.close().catch(() => {});
+      throw error;
+    }
+    file.size += bytes.length;
+    file.lastMs = batch.at(-1)!.timeMs;
+  }
+
+  /** The open file where it is the right one and still has its name; else it is opened or made. */
+  async #fileFor(day: string, timeMs: number): Promise<AppendFile> {
+    const file = this.#file;
+    if (file !== undefined && file.day === day && file.lastMs <= timeMs && (await stillThere(file))) return file;
+    await this.#dropFile();
+    this.#file = await openForAppend({ dir: this.#dir, fs: this.#fs, log: this.#log }, day, timeMs);
+    return this.#file;
+  }
+
+  async #dropFile(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.handle.close().catch((error: unknown) => {
+      this.#log.warn('audit: a file did not close', { file: file.path, error: errorMessage(error) });
+    });
+  }
+
+  #fail(batch: readonly Waiting[], error: unknown): void {
+    const unavailable = this.#unavailable(error);
+    if (!this.#failed)
+      this.#log.error('audit: the log cannot be written', { dir: this.#dir, error: errorMessage(error) });
+    this.#failed = true;
+    for (const { reject } of batch) reject(unavailable);
+  }
+
+  #tell(event: StoredAuditEvent): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch (error) {
+        this.#log.error('audit: a listener failed', { event: event.event, error: errorMessage(error) });
+      }
+    }
+  }
+
+  #committed(): ReadonlyMap<string, number> {
+    return new Map(this.#file === undefined ? [] : [[this.#file.path, this.#file.size]]);
+  }
+
+  #unavailable(error: unknown): NightlatchError {
+    const message = `the audit log in ${this.#dir} cannot be written: ${errorMessage(error)}`;
+    return new NightlatchError('audit_unavailable', message, { cause: error });
+  }
+}
+
+/** Somebody may have moved or removed the file: writing on would write to nowhere. */
+async function stillThere(file: AppendFile): Promise<boolean> {
+  try {
+    return (await stat(file.path)).ino === file.inode;
+  } catch {
+    return false;
+  }
+}
+
+function stampOf(ms: number): { ms: number; time: string; day: string } {
+  const time = new Date(ms).toISOString();
+  return { ms, time, day: time.slice(0, 10) };
+}
