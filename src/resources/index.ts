@@ -1,0 +1,18 @@
+export { type ClusterAuthPreference, clusterAuthPreferenceSchema } from './cluster-auth-preference.ts';
+export { type ClusterNetworkingConfig, clusterNetworkingConfigSchema } from './cluster-networking-config.ts';
+export type { Database } from './database.ts';
+export { checkResource, decodeResource } from './decode.ts';
+export { defaultAuthPreference, defaultNetworkingConfig, originOf, withOrigin } from './defaults.ts';
+export { formatDuration, normalizeDuration, parseDuration } from './duration.ts';
+export { KINDS, type Kind, kindFromAlias, type Resource, type ResourceOf, SCHEMAS, SINGLETONS } from './kinds.ts';
+export type { KubeCluster } from './kube-cluster.ts';
+export type { Lock } from './lock.ts';
+export { compileMatcher, type Matcher } from './matcher.ts';
+export { ORIGIN_LABEL, type Origin } from './metadata.ts';
+export type { Node } from './node.ts';
+export { ConfigError } from './problems.ts';
+export { conditionsOf, type FilledConditions, ROLE_VERSIONS, type Role, type RoleOptions } from './role.ts';
+export type { KubernetesResource, RoleConditions, Rule } from './role-conditions.ts';
+export { expandTemplate, type Traits } from './template.ts';
+export type { User } from './user.ts';
+export type { WindowsDesktop } from './windows-desktop.ts';

@@ -1,0 +1,122 @@
+import { NightlatchError } from '../core/errors.ts';
+
+const MAX_LENGTH = 256;
+const MAX_CACHED = 2000;
+
+/** Decides whether one value is selected. */
+export type Matcher = (value: string) => boolean;
+
+const cache = new Map<string, Matcher>();
+
+/**
+ * A selector as Teleport writes them: `*` for anything, a literal, a literal with `*` wildcards, or `^regular expression$`.
+ * @throws {NightlatchError} `bad_parameter` where `matcherProblem` names a problem.
+ */
+export function compileMatcher(text: string): Matcher {
+  const known = cache.get(text);
+  if (known !== undefined) return known;
+  const problem = matcherProblem(text);
+  if (problem !== undefined) throw new NightlatchError('bad_parameter', `${JSON.stringify(text)} ${problem}`);
+  const matcher = build(text);
+  if (cache.size >= MAX_CACHED) cache.clear();
+  cache.set(text, matcher);
+  return matcher;
+}
+
+/** What is wrong with a selector, or undefined. */
+export function matcherProblem(text: string): string | undefined {
+  if (!isRegexp(text)) return undefined;
+  if (text.length > MAX_LENGTH) return `is longer than the ${MAX_LENGTH} characters a regular expression may have`;
+  const risk = regexpRisk(text);
+  if (risk !== undefined) return `is a regular expression that ${risk}`;
+  try {
+    new RegExp(text, 'u');
+    return undefined;
+  } catch (error) {
+    return `is not a regular expression that can be read (${(error as Error).message.replace(/^Invalid regular expression: /, '')})`;
+  }
+}
+
+function isRegexp(text: string): boolean {
+  return text.startsWith('^') && text.endsWith('$');
+}
+
+function build(text: string): Matcher {
+  if (text === '*') return () => true;
+  if (isRegexp(text)) {
+    const regexp = new RegExp(text, 'u');
+    return (value) => regexp.test(value);
+  }
+  return text.includes('*') ? globMatcher(text) : (value) => value === text;
+}
+
+/** A literal with `*`, in linear time: each part is looked for behind the one before it. */
+function globMatcher(text: string): Matcher {
+  const parts = text.split('*');
+  const first = parts[0]!;
+  const last = parts.at(-1)!;
+  const middle = parts.slice(1, -1).filter((part) => part !== '');
+  return (value) => {
+    if (value.length < first.length + last.length || !value.startsWith(first) || !value.endsWith(last)) return false;
+    let from = first.length;
+    const end = value.length - last.length;
+    for (const part of middle) {
+      const at = value.indexOf(part, from);
+      if (at === -1 || at + part.length > end) return false;
+      from = at + part.length;
+    }
+    return from <= end;
+  };
+}
+
+/**
+ * JavaScript's regular expressions backtrack, Teleport's do not. Refused is what can take exponential time, or polynomial time of a high degree: a
+ * repetition that contains a repetition or an alternative, back references, look-around, and more than a few open-ended repetitions.
+ */
+function regexpRisk(text: string): string | undefined {
+  const groups: { repeats: boolean }[] = [{ repeats: false }];
+  let openEnded = 0;
+  let last: { repeats: boolean } | undefined;
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text[at]!;
+    const quantifier = /^(?:[*+]|\{\d+,\d*\}|\{\d+\})/.exec(text.slice(at))?.[0];
+    if (char === '\\') {
+      if (/[1-9k]/.test(text[at + 1] ?? '')) return 'refers back to a group, which is not supported';
+      at += 1;
+      last = { repeats: false };
+    } else if (char === '[') {
+      at = endOfClass(text, at);
+      last = { repeats: false };
+    } else if (char === '(') {
+      if (/^\(\?(?:[=!]|<[=!])/.test(text.slice(at))) return 'looks around, which is not supported';
+      groups.push({ repeats: false });
+      last = undefined;
+    } else if (char === ')') {
+      const group = groups.length > 1 ? groups.pop()! : { repeats: false };
+      if (group.repeats) groups.at(-1)!.repeats = true;
+      last = group;
+    } else if (char === '|') {
+      groups.at(-1)!.repeats = true;
+      last = undefined;
+    } else if (quantifier !== undefined && last !== undefined) {
+      if (last.repeats) return 'repeats something that itself repeats or has alternatives: it could take forever';
+      if (!/^\{\d+\}$/.test(quantifier)) openEnded += 1;
+      if (openEnded > 4) return 'has more than four repetitions: it could take forever';
+      groups.at(-1)!.repeats = true;
+      at += quantifier.length - 1;
+      if (text[at + 1] === '?') at += 1;
+      last = undefined;
+    } else {
+      last = { repeats: false };
+    }
+  }
+  return undefined;
+}
+
+function endOfClass(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at += 1) {
+    if (text[at] === '\\') at += 1;
+    else if (text[at] === ']' && at > start + 1) return at;
+  }
+  return text.length;
+}
