@@ -8,11 +8,7 @@ export const userSchema = mapping({
   metadata,
   spec: mapping(
     {
-      roles: doc(
-        listOf(resourceName),
-'Names of the roles the user has.',
-        { type: 'list of text' },
-      ).default([]),
+      roles: doc(listOf(resourceName), 'Names of the roles the user has.', { type: 'list of text' }).default([]),
       traits: doc(
         z.preprocess((value) => value ?? {}, z.record(nonEmptyLine, texts)),
         'Values for templates in roles: `{{internal.logins}}` stands for `traits.logins`.',
