@@ -13,6 +13,11 @@ const MOUSE_MODES: readonly number[] = [9, 1000, 1001, 1002, 1003, 1005, 1006, 1
 const ALTERNATE_MODES: readonly number[] = [47, 1047, 1049];
 /** Modes that are off when a terminal starts and that `encodeEnd` puts off again: cursor keys, origin, focus, paste, synchronised output, in-band resize, colour scheme. */
 const OTHER_MODES: readonly number[] = [1, 6, 1004, 2004, 2026, 2031, 2048];
+/** Final bytes of the control sequences that `#dispatch` reads. */
+const READ_FINALS = new Uint8Array(128);
+for (const final of 'hlncxpqtSumr') READ_FINALS[final.charCodeAt(0)] = 1;
+/** So many bytes are looked at one by one before the search is left to the runtime, whose call costs more than they do. */
+const NEAR = 48;
 const TRACKED_MODES = new Set([...MOUSE_MODES, ...ALTERNATE_MODES, ...OTHER_MODES]);
 
 /**
@@ -128,7 +133,7 @@ export class TerminalScreen {
     let i = 0;
     while (i < length) {
       if (this.#state === 'ground') {
-        const next = output.indexOf(ESC, i);
+        const next = indexOfEscape(output, i);
         if (next < 0) {
           this.#lastByte = output[length - 1]!;
           this.#pendingUtf8 = missingUtf8(output, i, this.#pendingUtf8);
@@ -217,8 +222,14 @@ export class TerminalScreen {
   #csi(output: Uint8Array, at: number): number {
     for (let i = at; i < output.length; i += 1) {
       const byte = output[i]!;
+      if (byte >= 0x20 && byte < 0x40) continue;
       if (byte >= 0x40 && byte <= 0x7e) {
-        this.#dispatch(this.#kept, byte);
+        // Most sequences are colours and cursor movements: they are not even read.
+        const first = this.#kept === '' ? output[at]! : this.#kept.charCodeAt(0);
+        if (READ_FINALS[byte] === 1 && !(byte === 0x6d && first < 0x3c)) {
+          this.#keep(output, at, i);
+          this.#dispatch(this.#kept, byte);
+        }
         this.#ground();
         return i + 1;
       }
@@ -235,9 +246,16 @@ export class TerminalScreen {
         this.#ground();
         return i;
       }
-      if (byte >= 0x20 && this.#kept.length < MAX_KEPT) this.#kept += String.fromCharCode(byte);
+      // Other controls are carried out in the middle of the sequence, which goes on.
+      this.#keep(output, at, i);
+      at = i + 1;
     }
+    this.#keep(output, at, output.length);
     return output.length;
+  }
+
+  #keep(output: Uint8Array, from: number, to: number): void {
+    for (let i = from; i < to && this.#kept.length < MAX_KEPT; i += 1) this.#kept += String.fromCharCode(output[i]!);
   }
 
   #inString(output: Uint8Array, at: number): number {
@@ -360,4 +378,10 @@ function missingUtf8(bytes: Uint8Array, from: number, missingBefore: number): nu
     else missing = byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : byte < 0xf8 ? 3 : 0;
   }
   return missing;
+}
+
+function indexOfEscape(bytes: Uint8Array, from: number): number {
+  const near = Math.min(bytes.length, from + NEAR);
+  for (let i = from; i < near; i += 1) if (bytes[i] === ESC) return i;
+  return near === bytes.length ? -1 : bytes.indexOf(ESC, near);
 }
