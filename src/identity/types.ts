@@ -28,7 +28,9 @@ export interface Identity {
 }
 
 /** A refusal is a value: `reason` is for the audit log and the operator, not for the unauthenticated peer. */
-export type Verified = { readonly ok: true; readonly identity: Identity } | { readonly ok: false; readonly reason: string };
+export type Verified =
+  | { readonly ok: true; readonly identity: Identity }
+  | { readonly ok: false; readonly reason: string };
 
 /** A private key with the OpenSSH certificate for it, as an SSH endpoint presents it. */
 export interface SshCredential {
