@@ -1,4 +1,4 @@
-import { type Kind, type Lock, type ResourceOf, type Role, SCHEMAS } from '../resources/index.ts';
+import { checkResource, type Kind, type Lock, type ResourceOf, type Role, SCHEMAS } from '../resources/index.ts';
 
 /** What a value in the store came to: the resource, or why it cannot be read. */
 export type Decoded<K extends Kind> =
@@ -7,13 +7,14 @@ export type Decoded<K extends Kind> =
 
 /** Decodes a value at rest. */
 export function decodeStored<K extends Kind>(kind: K, value: unknown): Decoded<K> {
-  const result = SCHEMAS[kind].safeParse(value);
-  if (result.success) return { ok: true, resource: result.data };
-  const reason = result.error.issues
-    .slice(0, 3)
-    .map((issue) => `${issue.path.join('.') || kind}: ${issue.message}`)
-    .join('; ');
-  return { ok: false, reason };
+  const result = checkResource(value);
+  if (!result.ok)
+    return {
+      ok: false,
+      reason: result.problems.map(({ path, text }) => `${path.join('.')} ${text}`.trim()).join('; '),
+    };
+  if (result.data.kind !== kind) return { ok: false, reason: `it says of itself that it is a ${result.data.kind}` };
+  return { ok: true, resource: result.data as ResourceOf<K> };
 }
 
 /**

@@ -172,7 +172,10 @@ class PolicyFollower implements StoredLivePolicy {
     const before = stored.get(name);
     if (before !== undefined && before.revision >= revision) return;
     if (change.value === undefined) {
-      if (!stored.delete(name)) return;
+      if (!stored.delete(name)) {
+        this.#current = Object.freeze({ ...this.#current, revision: Math.max(this.#current.revision, revision) });
+        return;
+      }
     } else {
       const resource = this.#decodeLive(change, before?.resource);
       if (resource === undefined) return;
