@@ -44,7 +44,11 @@ if (ssh2 !== undefined && existsSync(node) && !addonLoads()) {
   rmSync(join(cwd, 'build'), { recursive: true, force: true });
   const gyp = nodeGyp();
   // node-gyp may be newer than the Node that runs npm, and older than the pinned one: the pinned one runs it.
-  const built = gyp === undefined ? undefined : spawnSync(node, [gyp, 'rebuild'], { cwd, env, encoding: 'utf8' });
+  // The addon's sources take another path by OpenSSL's version, which ssh2's own install script passes likewise;
+  // built without it, the second ChaCha20 packet fails.
+  const openssl = spawnSync(node, ['-p', 'process.versions.openssl.split(".")[0]'], { encoding: 'utf8' }).stdout.trim();
+  const args = [gyp, 'rebuild', `--real_openssl_major=${openssl}`];
+  const built = gyp === undefined ? undefined : spawnSync(node, args, { cwd, env, encoding: 'utf8' });
   if (!addonLoads()) {
     const why =
       built === undefined

@@ -1,0 +1,211 @@
+import type { Duplex } from 'node:stream';
+import { NightlatchError } from '../../core/errors.ts';
+import { fillPadding, type PacketOpener, type PacketSealer, PLAIN } from './packet-cipher.ts';
+
+/** Longest `packet_length` that is accepted, in bytes: RFC 4253 section 6.1 asks for 35000 in all. */
+export const MAX_PACKET_LENGTH = 35_000;
+
+const EMPTY = Buffer.alloc(0);
+
+/** Cuts a stream of bytes into packets, opens them and hands out their payloads (RFC 4253 section 6). */
+export class PacketFramer {
+  /** Number of the packet that is being handled. */
+  lastSequence = 0;
+
+  #opener: PacketOpener = PLAIN;
+  #sequence = 0;
+  /** Size of the packet that is coming, length field and tag included; 0 while its length is not known. */
+  #total = 0;
+  /** What has come of a packet that is not complete: allocated at the packet's size as soon as that is known. */
+  #partial: Buffer = EMPTY;
+  #have = 0;
+  #freed = false;
+
+  /** From the next packet on. `resetSequence`: strict key exchange counts from 0 again. */
+  useKeys(opener: PacketOpener, resetSequence: boolean): void {
+    this.#opener.free();
+    this.#opener = opener;
+    if (resetSequence) this.#sequence = 0;
+  }
+
+  /**
+   * Takes bytes, which become the framer's: packets are decrypted in place. `onPayload` gets a view that is valid during the
+   * call; it says whether to go on.
+   * @throws {NightlatchError} `protocol` for a bad length, padding or tag.
+   */
+  feed(chunk: Buffer, onPayload: (payload: Buffer) => boolean): void {
+    let at = 0;
+    while (!this.#freed) {
+      if (this.#have > 0) {
+        const want = this.#total === 0 ? 4 : this.#total;
+        const take = Math.min(want - this.#have, chunk.length - at);
+        chunk.copy(this.#partial, this.#have, at, at + take);
+        this.#have += take;
+        at += take;
+        if (this.#have < want) return;
+        if (this.#total === 0) {
+          this.#total = this.#totalOf(this.#partial);
+          const partial = Buffer.allocUnsafe(this.#total);
+          this.#partial.copy(partial, 0, 0, 4);
+          this.#partial = partial;
+          continue;
+        }
+        const packet = this.#partial;
+        this.#partial = EMPTY;
+        this.#have = 0;
+        if (!this.#open(packet, onPayload)) return;
+        continue;
+      }
+      const left = chunk.length - at;
+      if (left >= 4 && this.#total === 0) this.#total = this.#totalOf(chunk.subarray(at, at + 4));
+      if (left < 4 || left < this.#total) {
+        if (left === 0 && this.#total === 0) return;
+        this.#partial = Buffer.allocUnsafe(this.#total === 0 ? 4 : this.#total);
+        chunk.copy(this.#partial, 0, at);
+        this.#have = left;
+        return;
+      }
+      const packet = chunk.subarray(at, at + this.#total);
+      at += this.#total;
+      if (!this.#open(packet, onPayload)) return;
+    }
+  }
+
+  free(): void {
+    this.#freed = true;
+    this.#opener.free();
+    this.#opener = PLAIN;
+    this.#partial = EMPTY;
+  }
+
+  #totalOf(head: Buffer): number {
+    const opener = this.#opener;
+    const length = opener.length(head, this.#sequence);
+    const padded = opener.lengthApart ? length : length + 4;
+    if (length < 5 || length > MAX_PACKET_LENGTH || padded % opener.blockBytes !== 0) {
+      throw new NightlatchError('protocol', 'a packet has a bad length');
+    }
+    return 4 + length + opener.tagBytes;
+  }
+
+  #open(packet: Buffer, onPayload: (payload: Buffer) => boolean): boolean {
+    this.#total = 0;
+    const opener = this.#opener;
+    opener.open(packet, this.#sequence);
+    this.lastSequence = this.#sequence;
+    this.#sequence = (this.#sequence + 1) >>> 0;
+    const end = packet.length - opener.tagBytes;
+    const padding = packet[4]!;
+    // At least four bytes of padding, and a payload of at least its type.
+    if (padding < 4 || 5 + padding >= end) throw new NightlatchError('protocol', 'a packet has bad padding');
+    return onPayload(packet.subarray(5, end - padding));
+  }
+}
+
+/** Packets up to this size take their memory from Node's own pool; larger ones from one that suits them. */
+const SMALL = 2048;
+const ARENA_BYTES = 128 * 1024;
+/** What may wait in the stream before `onWritable(false)`, in bytes. */
+const HIGH_WATER = 256 * 1024;
+
+let arena = EMPTY;
+let arenaUsed = 0;
+
+/** Room for a sealed packet: slices of one large allocation, one after the other, so that those of a batch lie side by side. */
+function allocate(bytes: number): Buffer {
+  if (bytes <= SMALL) return Buffer.allocUnsafe(bytes);
+  if (arenaUsed + bytes > arena.length) {
+    arena = Buffer.allocUnsafeSlow(Math.max(ARENA_BYTES, bytes));
+    arenaUsed = 0;
+  }
+  const slice = arena.subarray(arenaUsed, arenaUsed + bytes);
+  arenaUsed += bytes;
+  return slice;
+}
+
+/** Makes packets of payloads, seals them in place and writes what one turn of the event loop produced at once. */
+export class PacketWriter {
+  readonly #stream: Duplex;
+  readonly #onWritable: (writable: boolean) => void;
+  #sealer: PacketSealer = PLAIN;
+  #sequence = 0;
+  #batch: Buffer[] = [];
+  #scheduled = false;
+  #waiting = false;
+
+  constructor(stream: Duplex, onWritable: (writable: boolean) => void) {
+    this.#stream = stream;
+    this.#onWritable = onWritable;
+  }
+
+  /** From the next packet on. */
+  useKeys(sealer: PacketSealer, resetSequence: boolean): void {
+    this.#sealer.free();
+    this.#sealer = sealer;
+    if (resetSequence) this.#sequence = 0;
+  }
+
+  /** Bytes as they are: the identification string. */
+  writeRaw(bytes: Buffer): void {
+    this.#push(bytes);
+  }
+
+  write(payload: Uint8Array): void {
+    const sealer = this.#sealer;
+    const block = sealer.blockBytes;
+    // Padding length and payload, and the length field where it is encrypted, fill whole blocks with at least four bytes of padding.
+    const counted = (sealer.lengthApart ? 1 : 5) + payload.length;
+    let padding = block - (counted % block);
+    if (padding < 4) padding += block;
+    const length = 1 + payload.length + padding;
+    const packet = allocate(4 + length + sealer.tagBytes);
+    packet.writeUInt32BE(length, 0);
+    packet[4] = padding;
+    packet.set(payload, 5);
+    fillPadding(packet, 5 + payload.length, padding);
+    sealer.seal(packet, this.#sequence);
+    this.#sequence = (this.#sequence + 1) >>> 0;
+    this.#push(packet);
+  }
+
+  /** Hands all that waits to the stream. */
+  flush(): void {
+    this.#scheduled = false;
+    const batch = this.#batch;
+    if (batch.length === 0) return;
+    this.#batch = [];
+    const stream = this.#stream;
+    if (stream.destroyed || stream.writableEnded) return;
+    if (batch.length === 1) stream.write(batch[0]!);
+    else {
+      stream.cork();
+      for (const bytes of batch) stream.write(bytes);
+      stream.uncork();
+    }
+    if (!this.#waiting && stream.writableNeedDrain && stream.writableLength > HIGH_WATER) {
+      this.#waiting = true;
+      this.#onWritable(false);
+      stream.once('drain', () => {
+        this.#waiting = false;
+        this.#onWritable(true);
+      });
+    }
+  }
+
+  free(): void {
+    this.#sealer.free();
+    this.#sealer = PLAIN;
+  }
+
+  #push(bytes: Buffer): void {
+    const last = this.#batch.at(-1);
+    if (last !== undefined && last.buffer === bytes.buffer && last.byteOffset + last.length === bytes.byteOffset) {
+      // Side by side in the same allocation: one buffer, one entry for writev.
+      this.#batch[this.#batch.length - 1] = Buffer.from(bytes.buffer, last.byteOffset, last.length + bytes.length);
+    } else this.#batch.push(bytes);
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      queueMicrotask(() => this.flush());
+    }
+  }
+}
