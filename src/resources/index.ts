@@ -6,6 +6,7 @@ export { defaultAuthPreference, defaultNetworkingConfig, originOf, withOrigin } 
 export { formatDuration, normalizeDuration, parseDuration } from './duration.ts';
 export { KINDS, type Kind, kindFromAlias, type Resource, type ResourceOf, SCHEMAS, SINGLETONS } from './kinds.ts';
 export type { KubeCluster } from './kube-cluster.ts';
+export { KUBE_V7_KINDS } from './kube-kinds.ts';
 export type { Lock } from './lock.ts';
 export { compileMatcher, type Matcher } from './matcher.ts';
 export { ORIGIN_LABEL, type Origin } from './metadata.ts';

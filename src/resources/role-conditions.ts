@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { doc, flag, listOf, mapping, nonEmptyLine, texts } from './fields.ts';
+import { doc, flag, line, listOf, mapping, nonEmptyLine, texts } from './fields.ts';
+import { KUBE_VERBS } from './kube-kinds.ts';
 import { matcherProblem } from './matcher.ts';
 import { templateProblem } from './template.ts';
 
@@ -30,10 +31,13 @@ const labelMatchers = z
 
 const kubernetesResource = mapping({
   kind: doc(nonEmptyLine, 'Kind: `pod` (v3 to v7), `pods` (v8), or `*`.'),
-  api_group: doc(nonEmptyLine, 'API group, v8 only; `*` for any, absent for the core group.').optional(),
+  api_group: doc(line, 'API group, v8 only; `*` for any, absent for the core group.').optional(),
   namespace: doc(matcherText, 'Namespace, or a matcher for it.').optional(),
-  name: doc(matcherText, 'Name, or a matcher for it.', { default: '*' }).default('*'),
-  verbs: doc(texts, 'What may be done with it.', { default: '*' }).default(['*']),
+  name: doc(matcherText, 'Name, or a matcher for it.'),
+  verbs: doc(listOf(z.enum(KUBE_VERBS)), 'What may be done with it, or `*`; needed from v7 on.', {
+    type: 'list of text',
+    default: '*',
+  }).optional(),
 });
 
 const rule = mapping(

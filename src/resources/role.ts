@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { lockingMode } from './cluster-auth-preference.ts';
 import { activityMode } from './cluster-networking-config.ts';
 import { doc, duration, flag, mapping } from './fields.ts';
+import { KUBE_V7_KINDS } from './kube-kinds.ts';
 import { metadata } from './metadata.ts';
 import { type KubernetesResource, type RoleConditions, roleConditions } from './role-conditions.ts';
 
@@ -120,7 +121,23 @@ export const roleSchema = mapping(
       client_idle_timeout: 'spec.options.client_idle_timeout',
     },
   },
-);
+).superRefine((role, ctx) => {
+  const wildcard = role.spec.allow.logins?.indexOf('*') ?? -1;
+  if (wildcard >= 0) {
+    ctx.addIssue({
+      code: 'custom',
+      path: ['spec', 'allow', 'logins', wildcard],
+      message: "'*' is not allowed here: name the logins, or use {{internal.logins}}",
+    });
+  }
+  for (const side of ['allow', 'deny'] as const) {
+    for (const [at, resource] of (role.spec[side].kubernetes_resources ?? []).entries()) {
+      for (const [key, message] of kubernetesProblems(role.version, resource)) {
+        ctx.addIssue({ code: 'custom', path: ['spec', side, 'kubernetes_resources', at, key], message });
+      }
+    }
+  }
+});
 
 /** What people with this role may do and what holds for their sessions, versions v3 to v8. */
 export type Role = z.infer<typeof roleSchema>;
@@ -171,4 +188,45 @@ function defaultKubernetesResources(version: Role['version']): KubernetesResourc
     case 'v8':
       return [{ kind: '*', api_group: '*', namespace: '*', name: '*', verbs: ['*'] }];
   }
+}
+
+/** Kinds that belong to no namespace, by their names of v7. */
+const CLUSTER_WIDE = [
+  'namespace',
+  'kube_node',
+  'persistentvolume',
+  'clusterrole',
+  'clusterrolebinding',
+  'certificatesigningrequest',
+];
+
+/** What a `kubernetes_resources` entry may say differs by version of the role. */
+function kubernetesProblems(version: Role['version'], resource: KubernetesResource): [string, string][] {
+  const { kind, api_group, namespace, verbs } = resource;
+  const problems: [string, string][] = [];
+  const v7Kind = Object.hasOwn(KUBE_V7_KINDS, kind) ? KUBE_V7_KINDS[kind] : undefined;
+  if (version === 'v8') {
+    if (v7Kind !== undefined) {
+      problems.push([
+        'kind',
+        `is the name of v7: a role of v8 calls it ${v7Kind.resource} (api_group "${v7Kind.apiGroups[0]}")`,
+      ]);
+    }
+  } else {
+    const known = version === 'v7' ? ['*', ...Object.keys(KUBE_V7_KINDS)] : ['pod'];
+    if (!known.includes(kind)) {
+      problems.push([
+        'kind',
+        `must be ${known.length > 1 ? `one of ${known.join(', ')}` : known[0]} in a role of ${version}`,
+      ]);
+    }
+    if (api_group !== undefined) problems.push(['api_group', 'exists in roles of v8 only']);
+    if (namespace === undefined && !CLUSTER_WIDE.includes(kind)) {
+      problems.push(['namespace', "is missing: name one, or write '*'"]);
+    }
+  }
+  if (verbs === undefined && (version === 'v7' || version === 'v8')) {
+    problems.push(['verbs', "is missing: say what may be done, or write '*'"]);
+  }
+  return problems;
 }

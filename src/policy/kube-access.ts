@@ -1,0 +1,145 @@
+import { compileMatcher, KUBE_V7_KINDS, type KubeCluster, type KubernetesResource } from '../resources/index.ts';
+import { canSee } from './access.ts';
+import { type Access, denied, expandAll, type HeldRole, labelsMatch, listHas, matches, rolesOf } from './role-set.ts';
+import type { PolicySnapshot } from './snapshot.ts';
+
+/** One thing in a cluster that a request is about. */
+export interface KubeObject {
+  /** Plural, as in the URL: `pods`, `deployments`. */
+  readonly resource: string;
+  /** '' for the core group. */
+  readonly apiGroup: string;
+  /** '' for what belongs to no namespace. */
+  readonly namespace: string;
+  /** '' where the request is about a whole collection. */
+  readonly name: string;
+  /** `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`, `exec`, `portforward`. */
+  readonly verb: string;
+}
+
+/** What a user may do in a cluster, and as whom. */
+export interface KubeGrant {
+  readonly allowed: true;
+  /** To impersonate: user names (the user's own where roles give groups alone) and groups. */
+  readonly users: readonly string[];
+  readonly groups: readonly string[];
+  /** Everything is allowed: lists need no filter. */
+  readonly unrestricted: boolean;
+  /** Whether the roles allow this; for a collection (`name` '') whether anything in it may be. */
+  permits(object: KubeObject): boolean;
+}
+
+/**
+ * Whether a user may reach a cluster, whom the gateway impersonates then, and what in the cluster is allowed.
+ * Groups, users and `kubernetes_resources` count from the roles that allow the cluster's labels and give a group or a user.
+ */
+export function checkKubeAccess(
+  snapshot: PolicySnapshot,
+  request: { readonly user: string; readonly cluster: KubeCluster },
+): KubeGrant | (Access & { allowed: false }) {
+  const { user, cluster } = request;
+  const set = rolesOf(snapshot, user);
+  if ('allowed' in set) return set;
+  const { traits, roles } = set;
+  const labels = cluster.metadata.labels ?? {};
+  if (!canSee(snapshot, user, cluster)) {
+    const role = roles.find((one) => labelsMatch(one.deny.kubernetes_labels, labels, traits, 'deny'));
+    return denied(
+      role === undefined
+        ? `no role of user "${user}" allows its labels (kubernetes_labels)`
+        : `role "${role.name}" denies it by kubernetes_labels`,
+    );
+  }
+  const granting = roles.filter(
+    (role) =>
+      labelsMatch(role.allow.kubernetes_labels, labels, traits, 'allow') &&
+      role.allow.kubernetes_groups.length + role.allow.kubernetes_users.length > 0,
+  );
+  const remaining = (key: 'kubernetes_groups' | 'kubernetes_users') => [
+    ...new Set(
+      granting
+        .flatMap((role) => expandAll(role.allow[key], traits))
+        .filter((name) => !roles.some((role) => listHas(role.deny[key], name, traits))),
+    ),
+  ];
+  const groups = remaining('kubernetes_groups');
+  const users = remaining('kubernetes_users');
+  if (groups.length + users.length === 0) {
+    return denied(`no role of user "${user}" allows a group or a user there (kubernetes_groups, kubernetes_users)`);
+  }
+  const side = (which: 'allow' | 'deny') => (role: HeldRole) =>
+    role[which].kubernetes_resources.map((resource) => resourceRule(role, resource, traits, which));
+  const allow = granting.flatMap(side('allow'));
+  const deny = roles.flatMap(side('deny'));
+  // Until v6 roles know of pods only: everything else is left to the cluster's own rules.
+  const podsOnly = granting.some((role) => ['v3', 'v4', 'v5', 'v6'].includes(role.version));
+  return {
+    allowed: true,
+    users: users.length > 0 ? users : [user],
+    groups,
+    unrestricted: deny.length === 0 && allow.some((rule) => rule.everything),
+    permits: (object) =>
+      !deny.some((rule) => rule.covers(object)) &&
+      ((podsOnly && !isPods(object)) || allow.some((rule) => rule.reaches(object))),
+  };
+}
+
+interface ResourceRule {
+  readonly everything: boolean;
+  /** Whether the object, or for a collection something in it, is within the rule. */
+  reaches(object: KubeObject): boolean;
+  /** Whether the object, or for a collection all of it, is within the rule. */
+  covers(object: KubeObject): boolean;
+}
+
+function resourceRule(
+  role: HeldRole,
+  resource: KubernetesResource,
+  traits: Readonly<Record<string, readonly string[]>>,
+  side: 'allow' | 'deny',
+): ResourceRule {
+  const { kind, name } = resource;
+  const namespace = resource.namespace ?? '';
+  const verbs = resource.verbs ?? ['*'];
+  const v8 = role.version === 'v8';
+  const v7 = Object.hasOwn(KUBE_V7_KINDS, kind) ? KUBE_V7_KINDS[kind] : undefined;
+  // In v7 and before, a rule about a namespace is a rule about everything in it.
+  const wholeNamespace = !v8 && kind === 'namespace';
+  const kindMatches = (object: KubeObject): boolean => {
+    if (kind === '*') return !v8 || groupMatches(object);
+    if (v8) return kind === object.resource && groupMatches(object);
+    return v7 !== undefined && v7.resource === object.resource && v7.apiGroups.includes(object.apiGroup);
+  };
+  const groupMatches = (object: KubeObject): boolean =>
+    (resource.api_group ?? '') === object.apiGroup || compileMatcher(resource.api_group ?? '')(object.apiGroup);
+  const verbMatches = (verb: string) => verbs.includes('*') || verbs.includes(verb);
+  const text = (pattern: string, value: string) => matches(pattern, value, traits, side);
+  const namespaceMatches = (object: KubeObject) =>
+    namespace === '*' || (namespace === '' ? object.namespace === '' : text(namespace, object.namespace));
+  const fits = (object: KubeObject, collection: boolean): boolean => {
+    if (!verbMatches(object.verb)) return false;
+    if (wholeNamespace && object.resource !== 'namespaces') {
+      return object.namespace === '' ? collection && name === '*' : text(name, object.namespace);
+    }
+    if (!kindMatches(object)) return false;
+    // A list over all namespaces is answered with what is allowed in each.
+    const overAll = object.namespace === '' && object.name === '';
+    if (!namespaceMatches(object) && !(collection && overAll)) return false;
+    return object.name === '' ? collection || name === '*' : text(name, object.name);
+  };
+  return {
+    everything:
+      kind === '*' &&
+      namespace === '*' &&
+      name === '*' &&
+      verbs.includes('*') &&
+      (!v8 || resource.api_group === '*') &&
+      side === 'allow',
+    reaches: (object) => fits(object, true),
+    covers: (object) => fits(object, false),
+  };
+}
+
+function isPods(object: KubeObject): boolean {
+  return object.resource === 'pods' && object.apiGroup === '';
+}
