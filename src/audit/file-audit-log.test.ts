@@ -177,8 +177,16 @@ function faulty(hooks: {
           if (name === 'write')
             return async (bytes: Buffer, offset: number, length: number) =>
               target.write(bytes, offset, hooks.write?.(bytes, offset) ?? length);
-          if (name === 'datasync') return async () => (await hooks.datasync?.(), target.datasync());
-          if (name === 'truncate') return async (size: number) => (hooks.truncate?.(), target.truncate(size));
+          if (name === 'datasync')
+            return async () => {
+              await hooks.datasync?.();
+              return target.datasync();
+            };
+          if (name === 'truncate')
+            return async (size: number) => {
+              hooks.truncate?.();
+              return target.truncate(size);
+            };
           const value: unknown = Reflect.get(target, name);
           return typeof value === 'function' ? value.bind(target) : value;
         },
@@ -398,7 +406,10 @@ describe('file audit log: query', () => {
     const clock = new FakeClock(Date.UTC(2026, 0, 15, 12, 0));
     const log = await openLog(dir, { clock });
     const t = clock.wallMs();
-    const emitAt = (n: number, wallMs: number) => (clock.setWall(wallMs), log.emit(start(n)));
+    const emitAt = (n: number, wallMs: number) => {
+      clock.setWall(wallMs);
+      return log.emit(start(n));
+    };
     await emitAt(0, t);
     assert.equal((await emitAt(1, t - 500)).time, new Date(t).toISOString()); // NTP: held still.
     await emitAt(2, t - 3_600_000);
