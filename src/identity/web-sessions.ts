@@ -1,0 +1,96 @@
+import type { Clock } from '../core/clock.ts';
+import type { Secret } from '../core/secret.ts';
+import type { Store } from '../store/store.ts';
+import type { MasterKey } from './master-key.ts';
+import { SealedRecords } from './sealed-records.ts';
+import { createToken, isToken, tokenKey } from './tokens.ts';
+import type { Verified } from './types.ts';
+
+/** Sessions of one user that are kept; the oldest ends when one more begins. */
+const MAX_SESSIONS_PER_USER = 32;
+export const DEFAULT_WEB_SESSION_TTL_MS = 12 * 3_600_000;
+
+interface StoredSession {
+  readonly user: string;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  readonly clientIp?: string;
+}
+
+/** A sign-in that a bearer token stands for, as it is listed. */
+export interface WebSession extends StoredSession {
+  /** Names the session for `end`; it cannot be used to act as its user. */
+  readonly id: string;
+}
+
+/** Bearer tokens of the web application and of the API after a sign-in: opaque, kept hashed, revocable. */
+export class WebSessions {
+  readonly #sessions: SealedRecords<StoredSession>;
+  readonly #clock: Clock;
+
+  constructor(store: Store, masterKey: MasterKey, clock: Clock) {
+    this.#sessions = new SealedRecords(store, masterKey, 'web_sessions');
+    this.#clock = clock;
+  }
+
+  /** Begins a session; the token is told once and not kept. */
+  async create(
+    user: string,
+    options: { ttlMs?: number; clientIp?: string } = {},
+  ): Promise<{ token: Secret<string>; id: string; expiresAtMs: number }> {
+    const sessions = await this.list(user);
+    for (const { id } of sessions.slice(0, Math.max(0, sessions.length - MAX_SESSIONS_PER_USER + 1)))
+      await this.endById(user, id);
+    const token = createToken();
+    const id = tokenKey(token);
+    const createdAtMs = this.#clock.wallMs();
+    const expiresAtMs = createdAtMs + (options.ttlMs ?? DEFAULT_WEB_SESSION_TTL_MS);
+    const { clientIp } = options;
+    await this.#sessions.put(
+      id,
+      { user, createdAtMs, expiresAtMs, ...(clientIp !== undefined && { clientIp }) },
+      { expiresAtMs },
+    );
+    return { token, id, expiresAtMs };
+  }
+
+  /** Who a token stands for. Whether that user still exists or is locked is for the caller to look up. */
+  async verify(token: Secret<string>): Promise<Verified> {
+    const refused: Verified = { ok: false, reason: 'the token is unknown, has expired or was revoked' };
+    if (!isToken(token)) return refused;
+    const id = tokenKey(token);
+    const session = await this.#sessions.get(id);
+    if (session === undefined || this.#clock.wallMs() >= session.expiresAtMs) return refused;
+    // As much of the hash as names it in the audit log and in locks.
+    const serial = id.slice(0, 32);
+    return {
+      ok: true,
+      identity: { user: session.user, serial, expiresAtMs: session.expiresAtMs, principals: [], extensions: [] },
+    };
+  }
+
+  async end(token: Secret<string>): Promise<void> {
+    if (isToken(token)) await this.#sessions.delete(tokenKey(token));
+  }
+
+  /** Ends a session that `list` named, if it is this user's. */
+  async endById(user: string, id: string): Promise<void> {
+    if ((await this.#sessions.get(id))?.user === user) await this.#sessions.delete(id);
+  }
+
+  /** Signs a user out everywhere; returns how many sessions that ended. */
+  async endAll(user: string): Promise<number> {
+    const sessions = await this.list(user);
+    for (const { id } of sessions) await this.#sessions.delete(id);
+    return sessions.length;
+  }
+
+  /** A user's sessions, oldest first. */
+  async list(user: string): Promise<WebSession[]> {
+    const now = this.#clock.wallMs();
+    return (await this.#sessions.list())
+      .filter(({ value }) => value.user === user && now < value.expiresAtMs)
+      .map(({ key, value }) => ({ id: key, ...value }))
+      .sort((a, b) => a.createdAtMs - b.createdAtMs);
+  }
+}
