@@ -60,6 +60,8 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
   readonly #bySlot: (ManagedSession | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #stopWatching: () => void;
+  /** Sessions open or opening, by protocol and user, for the limit on connections. */
+  readonly #counts = new Map<string, number>();
   #draining = false;
   #drained: (() => void)[] = [];
   /** The sessions that a changed policy has still to reach, oldest change first in one pass. */
@@ -84,6 +86,12 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
     const id = randomUUID();
     const refusal = this.#refusal(spec, id);
     if (refusal !== undefined) return this.#reject(spec, id, refusal.cause, refusal.text);
+    const countKey = `${spec.protocol} ${spec.user}`;
+    const count = this.#counts.get(countKey) ?? 0;
+    if (spec.maxConnections !== undefined && spec.maxConnections > 0 && count >= spec.maxConnections) {
+      return this.#reject(spec, id, 'limit', `too many connections: your roles allow ${spec.maxConnections} at a time (max_connections)`);
+    }
+    this.#counts.set(countKey, count + 1);
     const policy = this.#effectivePolicy(spec.user);
     const idleTimeoutMs = spec.exemptFromIdle === undefined ? policy.timeoutMs : 0;
     try {
@@ -97,6 +105,7 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
         ...spec.auditFields,
       });
     } catch (error) {
+      this.#uncount(spec);
       this.#log.error('no session starts while the audit log cannot be written', { error: errorMessage(error) });
       return this.#reject(
         spec,
@@ -161,13 +170,6 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
           newEndsInMs,
         };
       });
-  }
-
-  /** Sessions opened by a user just now, for limits. */
-  countOf(user: string): number {
-    let count = 0;
-    for (const session of this.#sessions.values()) if (session.spec.user === user) count += 1;
-    return count;
   }
 
   drain(graceMs: number): Promise<void> {
@@ -281,6 +283,7 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
     await this.#atMost(AUDIT_LIMIT_MS, lastEvent);
 
     this.#sessions.delete(session.id);
+    this.#uncount(spec);
     this.#bySlot[session.lifetimeSlot] = undefined;
     this.#freeSlots.push(session.lifetimeSlot);
     this.#observer?.ended(described, cause, overshootMs);
@@ -340,6 +343,13 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
       await this.#atMost(AUDIT_LIMIT_MS, written);
     }
     return { ok: false, cause, text };
+  }
+
+  #uncount(spec: SessionSpec): void {
+    const key = `${spec.protocol} ${spec.user}`;
+    const count = this.#counts.get(key)! - 1;
+    if (count === 0) this.#counts.delete(key);
+    else this.#counts.set(key, count);
   }
 
   #lockOf(spec: SessionSpec, sessionId: string, snapshot: PolicySnapshot): string | undefined {

@@ -47,6 +47,8 @@ export interface SessionSpec {
   readonly certExpiresAtMs: number;
   /** Access, evaluated at the start and after every change of policy: a session whose answer turns to no is ended. */
   authorize(snapshot: PolicySnapshot): Authorization;
+  /** Sessions of this protocol that the user may have at a time (role option `max_connections`); 0 or undefined for no limit. */
+  readonly maxConnections?: number;
   /** Why idleness does not end this session (`kubectl logs -f`), or undefined. Expiry, locks and the rest still do. */
   readonly exemptFromIdle?: string;
   /** Further fields for `session.start` and `session.end` (command, database name, pod …). */
