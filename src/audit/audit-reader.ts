@@ -1,5 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, fstatSync, openSync, read, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { lineTimeMs, listAuditFiles } from './audit-files.ts';
 import { escapeControls, MAX_LINE_BYTES } from './audit-line.ts';
@@ -9,51 +8,77 @@ import type { AuditQuery, StoredAuditEvent } from './events.ts';
 // bytes are searched for the most telling value, and only the lines that have it are parsed. A database beside the files would make
 // a lookup by session faster still, but would have to be written with every event, repaired, rebuilt and kept in step.
 
-const CHUNK_BYTES = 1024 * 1024;
+/** Bytes that are searched in one go: a few milliseconds where every line must be parsed. More than the longest line. */
+const CHUNK_BYTES = 256 * 1024;
 const PROBE_BYTES = 4096;
 const NEWLINE = 0x0a;
 
-/**
- * The newest events that match, oldest of them first. Reads synchronously; `committed` gives, by path, how much of a file that is
- * being written may be read.
- */
-export function queryFiles(
-  dir: string,
-  filter: AuditQuery,
-  committed: ReadonlyMap<string, number>,
-): StoredAuditEvent[] {
-  const matcher = new Matcher(filter);
-  const limit = filter.limit ?? Number.POSITIVE_INFINITY;
-  let newest: StoredAuditEvent[] = [];
-  for (const paths of daysOf(dir, filter).reverse()) {
-    if (newest.length >= limit) break;
-    const missing = limit - newest.length;
-    const parts = paths.map((path) => searchBackward(path, filter, matcher, missing, committed));
-    newest = [...newestOf(parts, missing), ...newest];
+/** A piece of a file that a search wants to see next. */
+interface Piece {
+  readonly path: string;
+  readonly from: number;
+  readonly to: number;
+}
+/** A search that asks for bytes and does no reading itself, so that it can be driven synchronously or not. */
+type Search<T> = Generator<Piece, T, Buffer>;
+
+/** How much of a file that is being written may be read, by path. */
+export type Committed = ReadonlyMap<string, number>;
+
+/** The newest events that match, oldest of them first. Reads synchronously: everything else waits meanwhile. */
+export function queryFiles(dir: string, filter: AuditQuery, committed: Committed): StoredAuditEvent[] {
+  const files = new OpenFiles();
+  try {
+    const search = newest(dir, filter, committed, files);
+    let step = search.next();
+    while (!step.done) step = search.next(readRange(files.fd(step.value.path), step.value.from, step.value.to));
+    return step.value;
+  } finally {
+    files.close();
   }
-  return newest;
 }
 
-/** All events that match, oldest first, read asynchronously and a piece at a time; `limit` is not looked at. */
+/** As `queryFiles`, giving way to everything else after every piece. */
+export async function findInFiles(dir: string, filter: AuditQuery, committed: Committed): Promise<StoredAuditEvent[]> {
+  const files = new OpenFiles();
+  try {
+    const search = newest(dir, filter, committed, files);
+    let step = search.next();
+    while (!step.done) {
+      const { path, from, to } = step.value;
+      step = search.next(await readRangeAsync(files.fd(path), from, to));
+    }
+    return step.value;
+  } finally {
+    files.close();
+  }
+}
+
+/** All events that match, oldest first, a piece at a time; `limit` is not looked at. */
 export async function* readFiles(
   dir: string,
   filter: AuditQuery,
-  committed: ReadonlyMap<string, number>,
+  committed: Committed,
 ): AsyncGenerator<StoredAuditEvent> {
   const matcher = new Matcher(filter);
-  for (const paths of daysOf(dir, filter)) {
-    if (paths.length === 1) {
-      yield* searchForward(paths[0]!, filter, matcher, committed);
-    } else {
+  const files = new OpenFiles();
+  try {
+    for (const paths of daysOf(dir, filter)) {
+      if (paths.length === 1) {
+        yield* forward(paths[0]!, filter, matcher, committed, files);
+        continue;
+      }
       // A day whose clock was set back: its parts overlap.
       const parts: StoredAuditEvent[][] = [];
       for (const path of paths) {
         const part: StoredAuditEvent[] = [];
-        for await (const event of searchForward(path, filter, matcher, committed)) part.push(event);
+        for await (const event of forward(path, filter, matcher, committed, files)) part.push(event);
         parts.push(part);
       }
       yield* newestOf(parts, Number.POSITIVE_INFINITY);
     }
+  } finally {
+    files.close();
   }
 }
 
@@ -75,55 +100,80 @@ function newestOf(parts: readonly StoredAuditEvent[][], limit: number): StoredAu
   return all.length > limit ? all.slice(-limit) : all;
 }
 
-function searchBackward(
+function* newest(dir: string, filter: AuditQuery, committed: Committed, files: OpenFiles): Search<StoredAuditEvent[]> {
+  const matcher = new Matcher(filter);
+  const limit = filter.limit ?? Number.POSITIVE_INFINITY;
+  const days: StoredAuditEvent[][] = [];
+  let found = 0;
+  for (const paths of daysOf(dir, filter).reverse()) {
+    if (found >= limit) break;
+    const parts: StoredAuditEvent[][] = [];
+    for (const path of paths) parts.push(yield* backward(path, filter, matcher, limit - found, committed, files));
+    const day = newestOf(parts, limit - found);
+    days.push(day);
+    found += day.length;
+    files.close();
+  }
+  return days.reverse().flat();
+}
+
+function* backward(
   path: string,
   filter: AuditQuery,
   matcher: Matcher,
   limit: number,
-  committed: ReadonlyMap<string, number>,
-): StoredAuditEvent[] {
-  const fd = openSync(path, 'r');
-  try {
-    const [from, to] = rangeOf(fd, filter, committed.get(path));
-    const pieces: StoredAuditEvent[][] = [];
-    let found = 0;
-    let end = to;
-    while (end > from && found < limit) {
-      // A piece begins at a line; the part of a line before that is left to the next piece.
-      const start = Math.max(from, end - CHUNK_BYTES);
-      const bytes = readRange(fd, start, end);
-      const first = start === from ? 0 : bytes.indexOf(NEWLINE) + 1;
-      const events = matcher.search(bytes.subarray(first));
-      pieces.push(events);
-      found += events.length;
-      end = start + first;
-    }
-    const all = pieces.reverse().flat();
-    return all.length > limit ? all.slice(-limit) : all;
-  } finally {
-    closeSync(fd);
+  committed: Committed,
+  files: OpenFiles,
+): Search<StoredAuditEvent[]> {
+  const [from, to] = rangeOf(files.fd(path), filter, committed.get(path));
+  const pieces: StoredAuditEvent[][] = [];
+  let found = 0;
+  let end = to;
+  while (end > from && found < limit) {
+    // A piece begins at a line; the part of a line before that is left to the next piece.
+    const start = Math.max(from, end - CHUNK_BYTES);
+    const bytes = yield { path, from: start, to: end };
+    const first = start === from ? 0 : bytes.indexOf(NEWLINE) + 1;
+    const events = matcher.search(bytes.subarray(first));
+    pieces.push(events);
+    found += events.length;
+    end = start + first;
   }
+  const all = pieces.reverse().flat();
+  return all.length > limit ? all.slice(-limit) : all;
 }
 
-async function* searchForward(
+async function* forward(
   path: string,
   filter: AuditQuery,
   matcher: Matcher,
-  committed: ReadonlyMap<string, number>,
+  committed: Committed,
+  files: OpenFiles,
 ): AsyncGenerator<StoredAuditEvent> {
-  const handle = await open(path, 'r');
-  try {
-    const [from, to] = rangeOf(handle.fd, filter, committed.get(path));
-    const bytes = Buffer.alloc(CHUNK_BYTES);
-    for (let start = from; start < to; ) {
-      const { bytesRead } = await handle.read(bytes, 0, Math.min(CHUNK_BYTES, to - start), start);
-      const end = bytes.subarray(0, bytesRead).lastIndexOf(NEWLINE) + 1;
-      if (end === 0) return;
-      yield* matcher.search(bytes.subarray(0, end));
-      start += end;
-    }
-  } finally {
-    await handle.close();
+  const fd = files.fd(path);
+  const [from, to] = rangeOf(fd, filter, committed.get(path));
+  for (let start = from; start < to; ) {
+    const bytes = await readRangeAsync(fd, start, Math.min(start + CHUNK_BYTES, to));
+    const end = bytes.lastIndexOf(NEWLINE) + 1;
+    if (end === 0) return;
+    yield* matcher.search(bytes.subarray(0, end));
+    start += end;
+  }
+}
+
+/** Files opened by path for the time of one search. */
+class OpenFiles {
+  readonly #byPath = new Map<string, number>();
+
+  fd(path: string): number {
+    const fd = this.#byPath.get(path) ?? openSync(path, 'r');
+    this.#byPath.set(path, fd);
+    return fd;
+  }
+
+  close(): void {
+    for (const fd of this.#byPath.values()) closeSync(fd);
+    this.#byPath.clear();
   }
 }
 
@@ -175,11 +225,20 @@ function readRange(fd: number, from: number, to: number): Buffer {
   const bytes = Buffer.allocUnsafe(to - from);
   let filled = 0;
   while (filled < bytes.length) {
-    const read = readSync(fd, bytes, filled, bytes.length - filled, from + filled);
-    if (read === 0) break;
-    filled += read;
+    const count = readSync(fd, bytes, filled, bytes.length - filled, from + filled);
+    if (count === 0) break;
+    filled += count;
   }
   return bytes.subarray(0, filled);
+}
+
+function readRangeAsync(fd: number, from: number, to: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    read(fd, Buffer.allocUnsafe(to - from), 0, to - from, from, (error, count, bytes) => {
+      if (error) reject(error);
+      else resolve(bytes.subarray(0, count));
+    });
+  });
 }
 
 /** Decides about lines, by their bytes as far as possible. */

@@ -398,6 +398,8 @@ describe('file audit log: query', () => {
     assert.deepEqual(numbers(log.query({ limit: 141 })), all.slice(59));
     assert.deepEqual(numbers(log.query({ limit: 2, events: ['session.start'], toMs: t0 + 61 * 60_000 })), [58, 60]);
     assert.deepEqual(log.query({ limit: 0 }), []);
+    for (const filter of [{ limit: 141 }, { sid: 's3' }, { user: 'alice', limit: 7 }, { fromMs: t0 + 61 * 60_000 }])
+      assert.deepEqual(await log.find(filter), log.query(filter));
     await log.close();
   });
 

@@ -6,7 +6,7 @@ import { errorMessage, NightlatchError } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import { type AppendFile, type AuditFs, MAX_BATCH_BYTES, nodeFs, openForAppend } from './audit-files.ts';
 import { type AuditLine, auditLine } from './audit-line.ts';
-import { queryFiles, readFiles } from './audit-reader.ts';
+import { findInFiles, queryFiles, readFiles } from './audit-reader.ts';
 import type { AuditEvent, AuditLog, AuditQuery, StoredAuditEvent } from './events.ts';
 
 /** A wall clock that goes back by less than this (milliseconds) is held still instead: NTP's small corrections. */
@@ -29,6 +29,8 @@ export interface AuditLogOptions {
 
 /** The audit log as files of JSON lines. */
 export interface FileAuditLog extends AuditLog {
+  /** As `query`, giving way to everything else meanwhile: a search by session or user over whole days reads them all. */
+  find(filter: AuditQuery): Promise<StoredAuditEvent[]>;
   /** Like `query` (oldest first, without `limit`), reading piece by piece: for reports over days, while sessions go on. */
   read(filter: AuditQuery): AsyncIterable<StoredAuditEvent>;
   /** Calls back with every event once it is on disk, in order. Returns the way to stop. */
@@ -114,6 +116,10 @@ class JsonLinesLog implements FileAuditLog {
 
   query(filter: AuditQuery): StoredAuditEvent[] {
     return queryFiles(this.#dir, filter, this.#committed());
+  }
+
+  find(filter: AuditQuery): Promise<StoredAuditEvent[]> {
+    return findInFiles(this.#dir, filter, this.#committed());
   }
 
   read(filter: AuditQuery): AsyncIterable<StoredAuditEvent> {
