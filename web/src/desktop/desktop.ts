@@ -1,0 +1,60 @@
+import type { EndCause } from '../../../src/audit/events.ts';
+import type { DesktopControlMessage, DesktopProblem } from '../../../src/gateways/desktop/control-messages.ts';
+
+/** A desktop to open in an element of the page. */
+export interface DesktopOptions {
+  readonly protocol: 'rdp' | 'vnc';
+  /** The picture fills this element; it should have a size and `position: relative`. */
+  readonly element: HTMLElement;
+  /** WebSocket of the gateway, relative or absolute. */
+  readonly url: string;
+  /** One-time ticket, where the session cookie is not enough. */
+  readonly ticket?: string;
+  /** Name of the desktop, as registered. */
+  readonly desktop: string;
+  readonly login: string;
+  /** As typed by the user; left out where the gateway keeps it. */
+  readonly password?: string;
+  /** Whether to use the clipboard at all; the gateway has the last word. Default true. */
+  readonly clipboard?: boolean;
+  readonly on: DesktopEvents;
+}
+
+export type DesktopReady = Extract<DesktopControlMessage, { type: 'ready' }>;
+export type DesktopWarning = Extract<DesktopControlMessage, { type: 'warning' }>;
+
+export interface DesktopEnd {
+  /** `denied`: it was never opened; `lost`: the connection broke and nobody could say why. */
+  readonly cause: EndCause | 'denied' | 'lost';
+  /** For the user: reason, limit and where the limit comes from. */
+  readonly text: string;
+  /** What can be done about a desktop that did not open. */
+  readonly problem?: DesktopProblem;
+}
+
+export interface DesktopEvents {
+  ready?(info: DesktopReady): void;
+  /** The limit has changed. */
+  policy?(idleTimeoutMs: number, timeoutSource: string): void;
+  /** Show a countdown; any input keeps the session. */
+  warning?(warning: DesktopWarning): void;
+  /** The warning is over: take the countdown away, and say `text`. */
+  kept?(text: string): void;
+  /** Called once, when the picture is blank already. */
+  end(end: DesktopEnd): void;
+}
+
+/** An open desktop. */
+export interface DesktopView {
+  /** The user leaves. */
+  close(): void;
+  focus(): void;
+  /** Keys that the browser or the local system would take for itself. */
+  sendCtrlAltDel(): void;
+}
+
+/** Opens a desktop; the protocol's component is loaded when it is first needed. */
+export async function openDesktop(options: DesktopOptions): Promise<DesktopView> {
+  const { open } = options.protocol === 'rdp' ? await import('./rdp.ts') : await import('./vnc.ts');
+  return open(options);
+}
