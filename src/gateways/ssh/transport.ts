@@ -118,6 +118,11 @@ export class SshTransport implements PacketPeer {
     return this.#state === 'closed';
   }
 
+  /** Resolves when the transport is closed, after `onClose`. */
+  get whenClosed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
   send(packet: Uint8Array): void {
     if (this.#state !== 'open') return;
     if (this.#kex.blocksSending) {
