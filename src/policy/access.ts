@@ -30,7 +30,7 @@ export function checkNodeAccess(
   return decide(snapshot, user, node, (traits) => [
     {
       what: `login "${login}"`,
-      allows: (role) => listHas(role.allow.logins, login, traits),
+      allows: (role) => listHas(role.allow.logins, login, traits, 'literal'),
       denies: (role) => listHas(role.deny.logins, login, traits),
     },
   ]);
@@ -86,7 +86,7 @@ export function checkDesktopAccess(
   return decide(snapshot, user, desktop, (traits) => [
     {
       what: `login "${login}"`,
-      allows: (role) => listHas(role.allow.windows_desktop_logins, login, traits),
+      allows: (role) => listHas(role.allow.windows_desktop_logins, login, traits, 'literal'),
       denies: (role) => listHas(role.deny.windows_desktop_logins, login, traits),
     },
   ]);

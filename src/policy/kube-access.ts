@@ -100,7 +100,7 @@ function resourceRule(
 ): ResourceRule {
   const { kind, name } = resource;
   const namespace = resource.namespace ?? '';
-  const verbs = resource.verbs ?? ['*'];
+  const verbs: readonly string[] = resource.verbs ?? ['*'];
   const v8 = role.version === 'v8';
   const v7 = Object.hasOwn(KUBE_V7_KINDS, kind) ? KUBE_V7_KINDS[kind] : undefined;
   // In v7 and before, a rule about a namespace is a rule about everything in it.

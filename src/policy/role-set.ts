@@ -96,9 +96,19 @@ export function matches(text: string, value: string, traits: Traits, side: Side)
   }
 }
 
-/** Whether a list of plain values (logins, database users) has this one. `*` stands for any. */
-export function listHas(list: readonly string[], value: string, traits: Traits): boolean {
-  return list.some((text) => text === '*' || text === value || expandTemplate(text, traits).includes(value));
+/**
+ * Whether a list of plain values (logins, database users) has this one. `*` stands for any, except among the logins that
+ * are allowed: there it is a name like any other, so that a user's trait does not open every account.
+ */
+export function listHas(
+  list: readonly string[],
+  value: string,
+  traits: Traits,
+  wildcard: 'any' | 'literal' = 'any',
+): boolean {
+  return list.some((text) =>
+    expandTemplate(text, traits).some((one) => one === value || (one === '*' && wildcard === 'any')),
+  );
 }
 
 /** The values of a list with templates filled in, without repetition. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { doc, flag, hostPort, mapping, nonEmptyLine, paragraph } from './fields.ts';
+import { block, doc, flag, hostPort, mapping, nonEmptyLine } from './fields.ts';
 import { metadata } from './metadata.ts';
 
 /** How a target's certificate is checked; `disable`: no TLS. */
@@ -9,11 +9,15 @@ export const databaseTls = mapping({
     '`verify-full` (chain and name), `verify-ca` (chain), `insecure` (no check) or `disable` (no TLS).',
     { default: 'verify-full' },
   ).default('verify-full'),
-  ca_cert: doc(paragraph.max(65_536), 'PEM of the CA that the server is checked against.', {
+  ca_cert: doc(block(65_536), 'PEM of the CA that the server is checked against.', {
     default: "the system's CAs",
   }).optional(),
   ca_cert_file: doc(nonEmptyLine, 'File with that PEM.').optional(),
   server_name: doc(nonEmptyLine, 'Name that the certificate must carry.', { default: 'the host of `uri`' }).optional(),
+}).superRefine((tls, ctx) => {
+  if (tls.ca_cert !== undefined && tls.ca_cert_file !== undefined) {
+    ctx.addIssue({ code: 'custom', path: ['ca_cert_file'], message: 'stands beside ca_cert: write one of them' });
+  }
 });
 
 /** How the gateway signs in to a database. */

@@ -115,14 +115,19 @@ export const nonEmptyLine = line
   .refine((text) => text.trim() !== '', { message: 'must not be empty' })
   .meta({ docType: 'text' });
 
-/** Text that may run over several lines (messages for people). */
-export const paragraph = z
-  .string()
-  .max(4096, { error: 'is longer than 4096 characters' })
-  .refine((text) => !/[\p{Cc}\p{Cf}]/u.test(text.replaceAll(/[\n\t]/g, '')), {
-    message: 'contains a control character',
-  })
-  .meta({ docType: 'text' });
+/** Text that may run over several lines, up to `max` characters. */
+export function block(max: number) {
+  return z
+    .string()
+    .max(max, { error: `is longer than ${max} characters` })
+    .refine((text) => !/[\p{Cc}\p{Cf}]/u.test(text.replaceAll(/[\r\n\t]/g, '')), {
+      message: 'contains a control character',
+    })
+    .meta({ docType: 'text' });
+}
+
+/** A message for people. */
+export const paragraph = block(4096);
 
 /** The name of a resource. */
 export const resourceName = nonEmptyLine

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { doc, flag, mapping, nonEmptyLine, paragraph } from './fields.ts';
+import { block, doc, flag, mapping, nonEmptyLine } from './fields.ts';
 import { metadata } from './metadata.ts';
 
 export const kubeClusterSchema = mapping({
@@ -8,7 +8,7 @@ export const kubeClusterSchema = mapping({
   metadata,
   spec: mapping(
     {
-      kubeconfig: doc(paragraph.max(262_144), 'A kubeconfig, base64.', { type: 'text (base64)' }).optional(),
+      kubeconfig: doc(block(262_144), 'A kubeconfig, base64.', { type: 'text (base64)' }).optional(),
       kubeconfig_file: doc(nonEmptyLine, 'A kubeconfig file on the daemon’s machine.').optional(),
       context: doc(nonEmptyLine, 'The context in it.', { default: 'its current context' }).optional(),
       in_cluster: doc(flag, 'Use the service account of the pod that the daemon runs in.', {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { doc, hostPort, line, mapping, nonEmptyLine, paragraph } from './fields.ts';
+import { block, doc, hostPort, line, mapping, nonEmptyLine } from './fields.ts';
 import { metadata } from './metadata.ts';
 
 /** How a desktop's certificate is checked. */
@@ -9,7 +9,7 @@ const desktopTls = mapping({
     '`verify-full`, `verify-ca`, `pinned` (by `fingerprint`), `insecure` (no check) or `disable` (VNC without TLS).',
     { default: 'verify-full for RDP, disable for VNC' },
   ),
-  ca_cert: doc(paragraph.max(65_536), 'PEM of the CA that the server is checked against.', {
+  ca_cert: doc(block(65_536), 'PEM of the CA that the server is checked against.', {
     default: "the system's CAs",
   }).optional(),
   server_name: doc(nonEmptyLine, 'Name that the certificate must carry.', { default: 'the host of `addr`' }).optional(),

@@ -1,0 +1,135 @@
+/**
+ * Keys of teleport.yaml that are not implemented, by section. The values listed are accepted because they ask for what
+ * happens anyway.
+ */
+export const UNSUPPORTED_TOP = {
+  access_graph: [],
+  app_service: [{ enabled: false }, { enabled: 'no' }],
+  debug_service: [],
+  discovery_service: [],
+  jamf_service: [],
+  metrics_service: [],
+  okta_service: [],
+  plugin_service: [],
+  relay_service: [],
+  tracing_service: [],
+} as const;
+
+export const UNSUPPORTED_TELEPORT = {
+  advertise_ip: [],
+  auth_server: [],
+  auth_servers: [],
+  auth_token: [],
+  ca_pin: ['', []],
+  ca_pins: [],
+  cache: [],
+  ciphers: [],
+  connection_limits: [],
+  join_params: [],
+  kex_algos: [],
+  keys: [],
+  mac_algos: [],
+  pid_file: [],
+  proxy_server: [],
+  relay_server: [],
+  trace_profiles: [],
+} as const;
+
+export const UNSUPPORTED_AUTH = {
+  access_monitoring: [],
+  assist: [],
+  ca_key_params: [],
+  case_insensitive_routing: [false, 'no'],
+  cluster_auth_preference: [],
+  dynamic_config: [],
+  hosted_plugins: [],
+  keep_alive_count_max: [],
+  keep_alive_interval: [],
+  kubeconfig_file: [],
+  license_file: [],
+  listen_addr: [],
+  load_all_cas: [false, 'no'],
+  message_of_the_day: [''],
+  oidc_connectors: [],
+  proxy_checks_host_keys: ['yes', true],
+  proxy_listener_mode: ['multiplex'],
+  proxy_ping_interval: [],
+  proxy_protocol: ['off'],
+  public_addr: [],
+  reverse_tunnels: [],
+  routing_strategy: [],
+  saml_connectors: [],
+  session_control_timeout: [],
+  session_recording: ['off'],
+  ssh_dial_timeout: [],
+  tokens: [[]],
+  trusted_clusters: [],
+  tunnel_strategy: [],
+} as const;
+
+export const UNSUPPORTED_PROXY = {
+  acme: [{ enabled: false }, { enabled: 'no' }],
+  assist: [],
+  automatic_upgrades_channels: [],
+  idp: [],
+  kube_public_addr: [],
+  kubernetes: [],
+  mongo_listen_addr: [],
+  mongo_public_addr: [],
+  mysql_public_addr: [],
+  mysql_server_version: [],
+  peer_listen_addr: [],
+  peer_public_addr: [],
+  postgres_public_addr: [],
+  protocol: [],
+  proxy_protocol: ['off'],
+  proxy_protocol_allow_downgrade: [],
+  ssh_public_addr: [],
+  trust_x_forwarded_for: [false, 'no'],
+  tunnel_listen_addr: [],
+  tunnel_public_addr: [],
+  tunnel_strategy: [],
+  ui: [],
+} as const;
+
+export const UNSUPPORTED_SSH = {
+  allow_tcp_forwarding: [true, 'yes'],
+  commands: [[]],
+  disable_create_host_user: [true, 'yes'],
+  enhanced_recording: [],
+  force_listen: [],
+  listen_addr: [],
+  pam: [{ enabled: false }, { enabled: 'no' }],
+  permit_user_env: [false, 'no'],
+  port_forwarding: [true, 'yes'],
+  public_addr: [],
+  restricted_session: [],
+  ssh_file_copy: [true, 'yes'],
+  x11: [{ enabled: false }, { enabled: 'no' }],
+} as const;
+
+export const UNSUPPORTED_DB_SERVICE = { aws: [], azure: [], resources: [[]] } as const;
+
+export const UNSUPPORTED_KUBE_SERVICE = {
+  commands: [[]],
+  listen_addr: [],
+  public_addr: [],
+  resources: [[]],
+} as const;
+
+export const UNSUPPORTED_DESKTOP_SERVICE = {
+  discovery: [],
+  discovery_configs: [],
+  discovery_interval: [],
+  host_labels: [],
+  hosts: [[]],
+  labels: [],
+  ldap: [],
+  listen_addr: [],
+  non_ad_hosts: [[]],
+  pki_domain: [],
+  public_addr: [],
+  publish_crl_interval: [],
+  resources: [[]],
+  show_desktop_wallpaper: [],
+} as const;
