@@ -35,6 +35,13 @@ export const EVENTS = {
   kubeClusterCreate: { event: 'kube.create', code: 'T3010I' },
   kubeClusterUpdate: { event: 'kube.update', code: 'T3011I' },
   kubeClusterDelete: { event: 'kube.delete', code: 'T3012I' },
+  // Teleport has no events for these; the codes are our own.
+  nodeCreate: { event: 'node.create', code: 'TNL00I' },
+  nodeUpdate: { event: 'node.update', code: 'TNL01I' },
+  nodeDelete: { event: 'node.delete', code: 'TNL02I' },
+  desktopCreate: { event: 'windows.desktop.create', code: 'TNL03I' },
+  desktopUpdate: { event: 'windows.desktop.update', code: 'TNL04I' },
+  desktopDelete: { event: 'windows.desktop.delete', code: 'TNL05I' },
 
   sessionStart: { event: 'session.start', code: 'T2000I' },
   sessionEnd: { event: 'session.end', code: 'T2004I' },

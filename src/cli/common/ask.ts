@@ -1,0 +1,60 @@
+import { fstatSync, readFileSync } from 'node:fs';
+import { NightlatchError } from '../../core/errors.ts';
+
+/** Longest secret read from a file descriptor. */
+const MAX_SECRET_BYTES = 4096;
+
+/**
+ * A secret from a file descriptor, up to the end or the first line break: the way for automation, since arguments and the
+ * environment show in the list of processes.
+ */
+export function readSecret(fd: number, what: string): string {
+  let text: string;
+  try {
+    fstatSync(fd);
+    text = readFileSync(fd, 'utf8');
+  } catch (cause) {
+    throw new NightlatchError('bad_parameter', `cannot read the ${what} from file descriptor ${fd}`, { cause });
+  }
+  const secret = text.split(/\r?\n/)[0]!;
+  if (secret === '') throw new NightlatchError('bad_parameter', `file descriptor ${fd} holds no ${what}`);
+  if (secret.length > MAX_SECRET_BYTES) throw new NightlatchError('bad_parameter', `the ${what} is too long`);
+  return secret;
+}
+
+/** Whether somebody is there to be asked. */
+export function isInteractive(): boolean {
+  return process.stdin.isTTY === true && process.stderr.isTTY === true;
+}
+
+function requireTerminal(what: string, instead: string): void {
+  if (!isInteractive()) throw new NightlatchError('bad_parameter', `there is no terminal to ask for the ${what}; ${instead}`);
+}
+
+// What is asked goes to standard error, so that standard output holds the command's own result alone.
+const context = { output: process.stderr } as const;
+const theme = { prefix: '' } as const;
+
+async function answered(question: Promise<string>): Promise<string> {
+  try {
+    return await question;
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ExitPromptError')
+      throw new NightlatchError('cancelled', 'cancelled', { cause: error });
+    throw error;
+  }
+}
+
+/** Asks for a secret without showing it. */
+export async function askSecret(message: string, what: string, instead: string): Promise<string> {
+  requireTerminal(what, instead);
+  const { default: password } = await import('@inquirer/password');
+  return answered(password({ message, mask: false, theme }, context));
+}
+
+/** Asks for a line. */
+export async function askLine(message: string, what: string, instead: string): Promise<string> {
+  requireTerminal(what, instead);
+  const { default: input } = await import('@inquirer/input');
+  return answered(input({ message, theme }, context));
+}

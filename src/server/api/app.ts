@@ -1,0 +1,54 @@
+import { Hono } from 'hono';
+import { NightlatchError } from '../../core/errors.ts';
+import { refuseIfLocked } from '../certificates.ts';
+import type { ServerContext } from '../context.ts';
+import { auditRoutes } from './audit-routes.ts';
+import { authorityRoutes } from './authority-routes.ts';
+import { type ApiEnv, authenticate } from './caller.ts';
+import { eventRoutes } from './event-stream.ts';
+import { errorResponse } from './http-errors.ts';
+import { idleRoutes } from './idle-routes.ts';
+import { publicRoutes } from './public-routes.ts';
+import { resourceRoutes } from './resource-routes.ts';
+import { ResourceService } from './resource-service.ts';
+import { selfRoutes } from './self-routes.ts';
+import { sessionRoutes } from './session-routes.ts';
+import { targetRoutes } from './targets.ts';
+import { lockRoutes, userRoutes } from './user-routes.ts';
+
+/**
+ * The HTTP API, JSON under /v1. Listeners call `fetch(request, {caller})`: who the connection belongs to comes from them, never from
+ * a header. Without a rule that allows it, nothing is allowed.
+ */
+export function createApi(ctx: ServerContext): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  app.onError((error, c) => errorResponse(error, ctx.log, c.req.path));
+  app.notFound((c) => errorResponse(new NightlatchError('not_found', 'there is no such API'), ctx.log, c.req.path));
+  app.use('/v1/*', async (c, next) => {
+    await next();
+    c.header('cache-control', 'no-store');
+    c.header('x-content-type-options', 'nosniff');
+  });
+  app.route('/v1', publicRoutes(ctx));
+
+  const resources = new ResourceService(ctx);
+  const signedIn = new Hono<ApiEnv>();
+  signedIn.use(async (c, next) => {
+    const caller = await authenticate(ctx, c);
+    if (caller.kind === 'user') refuseIfLocked(ctx, caller.user);
+    c.set('caller', caller);
+    await next();
+  });
+  signedIn.route('/', selfRoutes(ctx));
+  signedIn.route('/', targetRoutes(ctx));
+  signedIn.route('/resources', resourceRoutes(resources));
+  signedIn.route('/users', userRoutes(ctx, resources));
+  signedIn.route('/locks', lockRoutes(ctx, resources));
+  signedIn.route('/sessions', sessionRoutes(ctx));
+  signedIn.route('/idle', idleRoutes(ctx));
+  signedIn.route('/audit', auditRoutes(ctx));
+  signedIn.route('/auth', authorityRoutes(ctx));
+  signedIn.route('/events', eventRoutes(ctx));
+  app.route('/v1', signedIn);
+  return app;
+}

@@ -1,0 +1,85 @@
+import type { Context } from 'hono';
+import { getCookie } from 'hono/cookie';
+import { NightlatchError } from '../../core/errors.ts';
+import { Secret } from '../../core/secret.ts';
+import type { ApiBindings, ServerContext } from '../context.ts';
+
+/** Cookie of the web application's session. */
+export const SESSION_COOKIE = '__Host-session';
+
+/** Who makes a request. */
+export type Caller =
+  /** The daemon's own socket. */
+  | { readonly kind: 'local' }
+  | {
+      readonly kind: 'user';
+      readonly user: string;
+      /** End of the credential, milliseconds since the epoch. */
+      readonly expiresAtMs: number;
+      readonly via: 'certificate' | 'bearer' | 'cookie';
+    };
+
+/** Hono's type parameters for every route here. */
+export interface ApiEnv {
+  Bindings: ApiBindings;
+  Variables: { caller: Caller };
+}
+
+export type ApiContext = Context<ApiEnv>;
+
+/** Name of the caller in audit events; the slash keeps it apart from every user's name. */
+export function callerName(caller: Caller): string {
+  return caller.kind === 'local' ? 'local/admin' : caller.user;
+}
+
+/** IP address of the client, or '' on the local socket. */
+export function clientIp(c: ApiContext): string {
+  const { caller } = c.env;
+  return caller.kind === 'tls' ? caller.clientIp : '';
+}
+
+/**
+ * Finds out who calls: the local socket, a bearer token, the web session's cookie or a client certificate, in this order.
+ * @throws {NightlatchError} `unauthenticated`; the reason goes to the log, not to the peer.
+ */
+export async function authenticate(ctx: ServerContext, c: ApiContext): Promise<Caller> {
+  const transport = c.env.caller;
+  if (transport.kind === 'local') return { kind: 'local' };
+  const caller = await credentialOf(ctx, c);
+  if (caller === undefined) throw new NightlatchError('unauthenticated', 'sign in first');
+  if (!ctx.policy.current.users.has(caller.user)) throw refused(ctx, c, `there is no user ${caller.user}`);
+  return caller;
+}
+
+async function credentialOf(ctx: ServerContext, c: ApiContext): Promise<(Caller & { kind: 'user' }) | undefined> {
+  const bearer = /^Bearer (\S+)$/.exec(c.req.header('authorization') ?? '')?.[1];
+  const cookie = bearer === undefined ? getCookie(c, SESSION_COOKIE) : undefined;
+  const token = bearer ?? cookie;
+  if (token !== undefined) {
+    const verified = await ctx.identity.sessions.verify(new Secret(token));
+    if (!verified.ok) throw refused(ctx, c, verified.reason);
+    if (bearer === undefined) checkSameOrigin(c);
+    const { user, expiresAtMs } = verified.identity;
+    return { kind: 'user', user, expiresAtMs, via: bearer === undefined ? 'cookie' : 'bearer' };
+  }
+  const transport = c.env.caller;
+  if (transport.kind !== 'tls' || transport.clientCertificate === undefined) return undefined;
+  const verified = ctx.ca.verifyTlsUser(transport.clientCertificate);
+  if (!verified.ok) throw refused(ctx, c, verified.reason);
+  const { user, expiresAtMs, route } = verified.identity;
+  // A certificate bound to one database or cluster is given to other programs; it opens nothing else.
+  if (route !== undefined) throw refused(ctx, c, `a certificate for ${route.kind} ${route.name} is not good for the API`);
+  return { kind: 'user', user, expiresAtMs, via: 'certificate' };
+}
+
+/** A cookie is sent by the browser whoever made the page: what changes something must come from our own. */
+function checkSameOrigin(c: ApiContext): void {
+  if (c.req.method === 'GET' || c.req.method === 'HEAD') return;
+  if (c.req.header('origin') === `https://${c.req.header('host') ?? ''}`) return;
+  throw new NightlatchError('access_denied', 'the request comes from another site');
+}
+
+function refused(ctx: ServerContext, c: ApiContext, reason: string): NightlatchError {
+  ctx.log.info('API call refused', { ip: clientIp(c), path: c.req.path, reason });
+  return new NightlatchError('unauthenticated', 'sign in again: your certificate or session is not valid');
+}

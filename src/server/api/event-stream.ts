@@ -1,0 +1,122 @@
+import { Hono } from 'hono';
+import { streamSSE } from 'hono/streaming';
+import { NightlatchError } from '../../core/errors.ts';
+import type { ServerContext } from '../context.ts';
+import { type ApiEnv, authenticate, type Caller } from './caller.ts';
+import { may } from './permissions.ts';
+import { visibleSessions } from './session-routes.ts';
+
+/** Streams open at once; each holds a connection and wakes every second. */
+const MAX_STREAMS = 200;
+/** How often the sessions are sent, in milliseconds: idle times move without any event. */
+const SESSIONS_EVERY_MS = 1_000;
+/** Events that wait for a slow reader; beyond that it is cut off and comes again. */
+const MAX_WAITING = 1_000;
+
+/**
+ * `/v1/events` (server-sent events): `sessions` with the live sessions the caller may see, every second while they change; `policy`
+ * when the policy has changed; `audit` with each event, for those who may read the log.
+ */
+export function eventRoutes(ctx: ServerContext): Hono<ApiEnv> {
+  const routes = new Hono<ApiEnv>();
+  let open = 0;
+  routes.get('/', (c) => {
+    if (open >= MAX_STREAMS) throw new NightlatchError('limit_exceeded', 'too many live views are open');
+    open += 1;
+    return streamSSE(
+      c,
+      async (stream) => {
+        const ended = Promise.withResolvers<void>();
+        const feed = new Feed(ctx, c.var.caller, async (event, data) => stream.writeSSE({ event, data }), ended.resolve);
+        stream.onAbort(() => ended.resolve());
+        try {
+          feed.start(async () => {
+            await authenticate(ctx, c);
+          });
+          await ended.promise;
+        } finally {
+          feed.stop();
+          open -= 1;
+        }
+      },
+      async (error) => ctx.log.debug('a live view ended', { error: error.message }),
+    );
+  });
+  return routes;
+}
+
+/** What one live view is fed with. */
+class Feed {
+  readonly #ctx: ServerContext;
+  readonly #caller: Caller;
+  readonly #send: (event: string, data: string) => Promise<void>;
+  readonly #end: () => void;
+  #tail: Promise<void> = Promise.resolve();
+  #waiting = 0;
+  #lastSessions = '';
+  #stops: (() => void)[] = [];
+
+  constructor(
+    ctx: ServerContext,
+    caller: Caller,
+    send: (event: string, data: string) => Promise<void>,
+    end: () => void,
+  ) {
+    this.#ctx = ctx;
+    this.#caller = caller;
+    this.#send = send;
+    this.#end = end;
+  }
+
+  /** `check` throws once the caller's sign-in is no longer good. */
+  start(check: () => Promise<void>): void {
+    const { audit, policy } = this.#ctx;
+    this.#stops.push(
+      policy.onChange((snapshot) => this.#queue('policy', JSON.stringify({ revision: snapshot.revision }))),
+      audit.onEvent((event) => {
+        if (may(this.#ctx, this.#caller, 'event', 'list')) this.#queue('audit', JSON.stringify(event));
+      }),
+    );
+    this.#tick(check);
+  }
+
+  stop(): void {
+    for (const stop of this.#stops.splice(0)) stop();
+  }
+
+  #tick(check: () => Promise<void>): void {
+    const sessions = JSON.stringify({ sessions: visibleSessions(this.#ctx, this.#caller) });
+    if (sessions !== this.#lastSessions) this.#queue('sessions', sessions);
+    this.#lastSessions = sessions;
+    const { clock } = this.#ctx;
+    const timer = clock.at(clock.now() + SESSIONS_EVERY_MS, () => {
+      check().then(
+        () => {
+          if (this.#stops.length > 0) this.#tick(check);
+        },
+        () => this.#end(),
+      );
+    });
+    this.#stops = this.#stops.filter((stop) => stop !== this.#cancelTimer);
+    this.#cancelTimer = () => timer.cancel();
+    this.#stops.push(this.#cancelTimer);
+  }
+
+  #cancelTimer: () => void = () => {};
+
+  #queue(event: string, data: string): void {
+    if (this.#waiting >= MAX_WAITING) {
+      this.#end();
+      return;
+    }
+    this.#waiting += 1;
+    this.#tail = this.#tail
+      .then(() => this.#send(event, data))
+      .then(
+        () => {
+          this.#waiting -= 1;
+        },
+        () => this.#end(),
+      );
+  }
+}
