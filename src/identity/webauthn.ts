@@ -12,6 +12,8 @@ import { SealedRecords } from './sealed-records.ts';
 
 export const CHALLENGE_TTL_MS = 5 * 60_000;
 const MAX_PASSKEYS = 16;
+/** EdDSA, ES256 and RS256 (COSE algorithm numbers): what keys of today can do. */
+const ALGORITHMS = [-8, -7, -257];
 
 /** Whom security keys are bound to: the domain, and the origins of pages that may use them. */
 export interface RelyingParty {
@@ -96,6 +98,7 @@ export class WebauthnFactors {
       challenge: await this.#newChallenge(user, 'register'),
       timeout: CHALLENGE_TTL_MS,
       attestationType: 'none',
+      supportedAlgorithmIDs: ALGORITHMS,
       excludeCredentials: known.map(({ id, transports }) => ({ id, transports: [...transports] })),
       authenticatorSelection: { residentKey: 'discouraged', userVerification: 'discouraged' },
     });
@@ -122,6 +125,7 @@ export class WebauthnFactors {
         expectedOrigin: [...party.origins],
         expectedRPID: party.id,
         requireUserVerification: false,
+        supportedAlgorithmIDs: ALGORITHMS,
       });
     } catch (cause) {
       throw refused(cause);
