@@ -14,11 +14,19 @@ const HANDSHAKE_LIMIT_MS = 10_000;
 /** Connections on the public port at once; those beyond are closed. */
 const MAX_CONNECTIONS = 20_000;
 
-/** An authenticated tunnel of `tsh`, told by ALPN: `target` is what its first line asked for. */
+/** Who opened a tunnel: the client's certificate has been checked. */
 export interface TunnelInfo {
   readonly clientAddr: string;
   readonly identity: Identity;
+  /** What the tunnel's first line asked for; '' where the protocol has none (the certificate says where it goes). */
   readonly target: string;
+}
+
+/** A tunnel of `tsh`, told by its ALPN protocol. */
+export interface Tunnel {
+  /** Whether a first line names the target. */
+  readonly readsTarget: boolean;
+  open(stream: tls.TLSSocket, info: TunnelInfo): void;
 }
 
 /** An HTTP server's two entrances. */
@@ -38,7 +46,7 @@ export interface PublicPortDeps {
   /** Kubernetes, for server names that begin with `kube.`. */
   readonly kube?: HttpHandler;
   /** Tunnels by ALPN protocol name. */
-  readonly tunnels: ReadonlyMap<string, (stream: tls.TLSSocket, info: TunnelInfo) => void>;
+  readonly tunnels: ReadonlyMap<string, Tunnel>;
 }
 
 /** `ip:port` of the other end; a unix socket has none. */
@@ -105,17 +113,12 @@ function httpServer(handler: HttpHandler, options: tls.TlsOptions): http2.Http2S
   return server;
 }
 
-function openTunnel(
-  socket: tls.TLSSocket,
-  open: (stream: tls.TLSSocket, info: TunnelInfo) => void,
-  deps: PublicPortDeps,
-): void {
+function openTunnel(socket: tls.TLSSocket, tunnel: Tunnel, deps: PublicPortDeps): void {
   const clientAddr = remoteAddr(socket);
   const refuse = (reason: string): void => {
     deps.log.info('a tunnel was refused', { addr: clientAddr, reason });
     socket.destroy();
   };
-  socket.on('error', () => socket.destroy());
   const certificate = socket.getPeerX509Certificate();
   const verified: Verified =
     certificate === undefined ? { ok: false, reason: 'no client certificate' } : deps.verifyTlsUser(certificate.raw);
@@ -123,8 +126,16 @@ function openTunnel(
     refuse(verified.reason);
     return;
   }
-  readPreamble(socket, HANDSHAKE_LIMIT_MS).then(
-    (target) => open(socket, { clientAddr, identity: verified.identity, target }),
-    (error: unknown) => refuse(errorMessage(error)),
-  );
+  const onError = (): void => {
+    socket.destroy();
+  };
+  socket.on('error', onError);
+  const open = (target: string): void => {
+    tunnel.open(socket, { clientAddr, identity: verified.identity, target });
+  };
+  if (tunnel.readsTarget) {
+    readPreamble(socket, HANDSHAKE_LIMIT_MS).then(open, (error: unknown) => refuse(errorMessage(error)));
+  } else {
+    open('');
+  }
 }

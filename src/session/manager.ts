@@ -89,7 +89,12 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
     const countKey = `${spec.protocol} ${spec.user}`;
     const count = this.#counts.get(countKey) ?? 0;
     if (spec.maxConnections !== undefined && spec.maxConnections > 0 && count >= spec.maxConnections) {
-      return this.#reject(spec, id, 'limit', `too many connections: your roles allow ${spec.maxConnections} at a time (max_connections)`);
+      return this.#reject(
+        spec,
+        id,
+        'limit',
+        `too many connections: your roles allow ${spec.maxConnections} at a time (max_connections)`,
+      );
     }
     this.#counts.set(countKey, count + 1);
     const policy = this.#effectivePolicy(spec.user);
@@ -314,9 +319,12 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
     const lock = this.#lockOf(spec, id, snapshot);
     if (lock !== undefined) return { cause: 'locked', text: lock };
     const answer = spec.authorize(snapshot);
-    if (!answer.allowed) return { cause: 'denied', text: answer.reason };
+    if (!answer.allowed) {
+      const { kind, displayName } = spec.target;
+      return { cause: 'denied', text: `access to ${kind} "${displayName}" denied: ${answer.reason}` };
+    }
     if (spec.certExpiresAtMs <= this.clock.wallMs())
-      return { cause: 'denied', text: 'your certificate has expired; sign in again with tsh login' };
+      return { cause: 'denied', text: 'access denied: your certificate has expired; sign in again with tsh login' };
     return undefined;
   }
 

@@ -1,9 +1,23 @@
 // The suite against the smallest gateway there is: two in-memory ends and the session layer itself, with a terminal and without.
-import type { Session, SessionControl, SessionEnd } from '../../src/session/types.ts';
-import { checkNodeAccess } from '../../src/policy/access.ts';
-import { type ConnectResult, describeGateway, type GatewaySubject, type RunningGateway, type TestClient, type World } from './gateway.ts';
 
-const NODE = { kind: 'node', sub_kind: 'openssh', version: 'v2', metadata: { name: 'n1', labels: { env: 'test' } }, spec: { addr: '127.0.0.1:22', hostname: 'web' } };
+import { checkNodeAccess } from '../../src/policy/access.ts';
+import type { Session, SessionControl, SessionEnd } from '../../src/session/types.ts';
+import {
+  type ConnectResult,
+  describeGateway,
+  type GatewaySubject,
+  type RunningGateway,
+  type TestClient,
+  type World,
+} from './gateway.ts';
+
+const NODE = {
+  kind: 'node',
+  sub_kind: 'openssh',
+  version: 'v2',
+  metadata: { name: 'n1', labels: { env: 'test' } },
+  spec: { addr: '127.0.0.1:22', hostname: 'web' },
+};
 
 class MemoryClient implements TestClient, SessionControl {
   session!: Session;
@@ -97,7 +111,8 @@ function subject(terminal: boolean): GatewaySubject {
               target: { kind: 'node', name: 'n1', displayName: 'web', addr: '127.0.0.1:22', labels: { env: 'test' } },
               clientAddr: '127.0.0.1:5',
               certExpiresAtMs: clock.wallMs() + 12 * 3_600_000,
-              authorize: (snapshot) => checkNodeAccess(snapshot, { user, login: 'root', node: snapshot.nodes.get('n1')! }),
+              authorize: (snapshot) =>
+                checkNodeAccess(snapshot, { user, login: 'root', node: snapshot.nodes.get('n1')! }),
             },
             client,
           );

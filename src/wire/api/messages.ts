@@ -9,6 +9,12 @@ export const DEFAULT_DATA_DIR = '/var/lib/nightlatch';
 export const CONFIG_FILES = ['/etc/nightlatch.yaml', '/etc/teleport.yaml'] as const;
 /** ALPN protocol of the public port for a raw SSH stream after one preamble line, `NODE:PORT\n`. */
 export const ALPN_SSH = 'nightlatch-ssh';
+/** ALPN protocols of the public port for database connections; the client certificate's route says which database. */
+export const ALPN_DATABASE = {
+  postgres: 'nightlatch-postgres',
+  mysql: 'nightlatch-mysql',
+  redis: 'nightlatch-redis',
+} as const;
 
 /** The body of every answer that is not 2xx. `code` is an `ErrorCode` of core/errors.ts. */
 export interface ErrorBody {

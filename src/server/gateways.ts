@@ -1,0 +1,101 @@
+import type { IncomingMessage } from 'node:http';
+import net, { type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../core/clock.ts';
+import type { Logger } from '../core/logger.ts';
+import { createPostgresGateway } from '../gateways/postgres/gateway.ts';
+import { createSshGateway } from '../gateways/ssh/gateway.ts';
+import type { CertAuthority } from '../identity/types.ts';
+import type { LivePolicy } from '../policy/snapshot.ts';
+import type { Config } from '../resources/index.ts';
+import type { SessionManager } from '../session/types.ts';
+import { ALPN_DATABASE, ALPN_SSH } from '../wire/api/messages.ts';
+import { type HttpHandler, remoteAddr, type Tunnel } from './public-port.ts';
+import type { ServerCertificate } from './server-certificate.ts';
+
+/** A native listener that the configuration switches on. */
+export interface NativeListener {
+  readonly server: Server;
+  readonly addr: string;
+  /** As `ports` of the API calls it. */
+  readonly name: string;
+  readonly purpose: string;
+}
+
+/** Every gateway, and how connections reach it. */
+export interface Gateways {
+  readonly listeners: readonly NativeListener[];
+  /** By ALPN protocol of the public port. */
+  readonly tunnels: ReadonlyMap<string, Tunnel>;
+  readonly kube?: HttpHandler;
+  onWebUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  close(): Promise<void>;
+}
+
+export interface GatewaysDeps {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly sessions: SessionManager;
+  readonly policy: LivePolicy;
+  readonly ca: CertAuthority;
+  readonly clusterName: string;
+  readonly certificate: ServerCertificate;
+  /** Names under which the gateway is reached. */
+  readonly names: readonly string[];
+}
+
+/** More connections on one native listener than this are closed at once. */
+const MAX_CONNECTIONS = 20_000;
+
+function nativeListener(accept: (socket: Socket, info: { clientAddr: string }) => void): Server {
+  const server = net.createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, (socket) =>
+    accept(socket, { clientAddr: remoteAddr(socket) }),
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+  return server;
+}
+
+/** Splits a tunnel's target, `NODE:PORT` or `NODE`. */
+function splitTarget(target: string): { host: string; port?: number } {
+  const match = /^(.*):(\d{1,5})$/.exec(target);
+  return match === null ? { host: target } : { host: match[1]!, port: Number(match[2]) };
+}
+
+/** Makes the gateways. Their listeners are not bound yet. */
+export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
+  const { config, clock, log, sessions, policy, ca, clusterName, certificate, names } = deps;
+  const proxy = config.proxy_service;
+  const listeners: NativeListener[] = [];
+  const tunnels = new Map<string, Tunnel>();
+
+  const ssh = createSshGateway({ clock, log, sessions, policy, ca, clusterName, proxyNames: names });
+  tunnels.set(ALPN_SSH, {
+    readsTarget: true,
+    open: (stream, { clientAddr, target }) => ssh.acceptNode(stream, { clientAddr, ...splitTarget(target) }),
+  });
+  if (proxy.ssh_listen_addr !== undefined) {
+    const server = nativeListener((socket, info) => ssh.acceptJump(socket, info));
+    listeners.push({ server, addr: proxy.ssh_listen_addr, name: 'ssh', purpose: 'SSH (ssh -J)' });
+  }
+
+  const postgres = createPostgresGateway({ clock, log, sessions, policy, ca, tls: certificate });
+  tunnels.set(ALPN_DATABASE.postgres, {
+    readsTarget: false,
+    open: (stream, info) => postgres.acceptTunnel(stream, info),
+  });
+  if (proxy.postgres_listen_addr !== undefined) {
+    const server = nativeListener((socket, info) => postgres.accept(socket, info));
+    listeners.push({ server, addr: proxy.postgres_listen_addr, name: 'postgres', purpose: 'PostgreSQL' });
+  }
+
+  return {
+    listeners,
+    tunnels,
+    onWebUpgrade: (_request, socket) => socket.destroy(),
+    async close() {
+      postgres.close();
+      await ssh.close();
+    },
+  };
+}
