@@ -83,6 +83,17 @@ export async function openForAppend(
   return openPart(dir, fs, log, day, part + 1);
 }
 
+/** Repairs the newest file where it is of another day than `day`: the one that was being written when the last run ended. */
+export async function repairNewest(
+  { dir, fs, log }: { dir: string; fs: AuditFs; log: Logger },
+  day: string,
+): Promise<void> {
+  const newest = listAuditFiles(dir).at(-1);
+  if (newest === undefined || newest.day === day) return;
+  const file = await openPart(dir, fs, log, newest.day, newest.part);
+  await file.handle.close();
+}
+
 async function openPart(dir: string, fs: AuditFs, log: Logger, day: string, part: number): Promise<AppendFile> {
   const path = join(dir, fileName(day, part));
   const handle = await fs.open(path, 'a+', 0o600);

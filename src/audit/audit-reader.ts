@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, read, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, read, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { lineTimeMs, listAuditFiles } from './audit-files.ts';
 import { escapeControls, MAX_LINE_BYTES } from './audit-line.ts';
@@ -125,6 +125,7 @@ function* backward(
   committed: Committed,
   files: OpenFiles,
 ): Search<StoredAuditEvent[]> {
+  if (!existsSync(path)) return []; // Somebody cleared old files away meanwhile.
   const [from, to] = rangeOf(files.fd(path), filter, committed.get(path));
   const pieces: StoredAuditEvent[][] = [];
   let found = 0;
@@ -150,6 +151,7 @@ async function* forward(
   committed: Committed,
   files: OpenFiles,
 ): AsyncGenerator<StoredAuditEvent> {
+  if (!existsSync(path)) return;
   const fd = files.fd(path);
   const [from, to] = rangeOf(fd, filter, committed.get(path));
   for (let start = from; start < to; ) {

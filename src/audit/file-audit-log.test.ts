@@ -326,6 +326,21 @@ describe('file audit log: faults', () => {
     }
   });
 
+  test('the file of the day before, cut short when the last run ended, is repaired as well', async () => {
+    const dir = folder();
+    const first = await openLog(dir);
+    await first.emit(start(1));
+    await first.close();
+    appendFileSync(join(dir, DAY), '{"time":"2026-01-15T');
+    const log = await openLog(dir, { clock: new FakeClock(Date.UTC(2026, 0, 17)) });
+    assert.deepEqual(numbers(lines(join(dir, DAY))), [1]);
+    await log.close();
+    rmSync(dir, { recursive: true });
+    assert.throws(() => log.query({}), { ...unavailable, message: /cannot be read/ });
+    await assert.rejects(log.find({}), unavailable);
+    await assert.rejects(log.read({})[Symbol.asyncIterator]().next(), unavailable);
+  });
+
   test('cut at every byte of the last lines, it opens with what was whole', async () => {
     const dir = folder();
     const first = await openLog(dir);

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Clock } from '../core/clock.ts';
 import { errorMessage, NightlatchError } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
-import { type AppendFile, type AuditFs, MAX_BATCH_BYTES, nodeFs, openForAppend } from './audit-files.ts';
+import { type AppendFile, type AuditFs, MAX_BATCH_BYTES, nodeFs, openForAppend, repairNewest } from './audit-files.ts';
 import { type AuditLine, auditLine } from './audit-line.ts';
 import { findInFiles, queryFiles, readFiles } from './audit-reader.ts';
 import type { AuditEvent, AuditLog, AuditQuery, StoredAuditEvent } from './events.ts';
@@ -29,7 +29,10 @@ export interface AuditLogOptions {
 
 /** The audit log as files of JSON lines. */
 export interface FileAuditLog extends AuditLog {
-  /** As `query`, giving way to everything else meanwhile: a search by session or user over whole days reads them all. */
+  /**
+   * As `query`, giving way to everything else meanwhile: a search by session or user over whole days reads them all.
+   * @throws {NightlatchError} `audit_unavailable`, like `query` and `read`, when the files cannot be read.
+   */
   find(filter: AuditQuery): Promise<StoredAuditEvent[]>;
   /** Like `query` (oldest first, without `limit`), reading piece by piece: for reports over days, while sessions go on. */
   read(filter: AuditQuery): AsyncIterable<StoredAuditEvent>;
@@ -91,8 +94,11 @@ class JsonLinesLog implements FileAuditLog {
   async open(): Promise<void> {
     try {
       mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+      chmodSync(this.#dir, 0o700);
       const nowMs = this.#clock.wallMs();
-      const file = await this.#fileFor(stampOf(nowMs).day, nowMs + HELD_BACKSTEP_MS);
+      const { day } = stampOf(nowMs);
+      await repairNewest({ dir: this.#dir, fs: this.#fs, log: this.#log }, day);
+      const file = await this.#fileFor(day, nowMs + HELD_BACKSTEP_MS);
       this.#lastMs = file.lastMs;
     } catch (error) {
       throw this.#unavailable(error);
@@ -115,15 +121,27 @@ class JsonLinesLog implements FileAuditLog {
   }
 
   query(filter: AuditQuery): StoredAuditEvent[] {
-    return queryFiles(this.#dir, filter, this.#committed());
+    try {
+      return queryFiles(this.#dir, filter, this.#committed());
+    } catch (error) {
+      throw this.#unreadable(error);
+    }
   }
 
-  find(filter: AuditQuery): Promise<StoredAuditEvent[]> {
-    return findInFiles(this.#dir, filter, this.#committed());
+  async find(filter: AuditQuery): Promise<StoredAuditEvent[]> {
+    try {
+      return await findInFiles(this.#dir, filter, this.#committed());
+    } catch (error) {
+      throw this.#unreadable(error);
+    }
   }
 
-  read(filter: AuditQuery): AsyncIterable<StoredAuditEvent> {
-    return readFiles(this.#dir, filter, this.#committed());
+  async *read(filter: AuditQuery): AsyncGenerator<StoredAuditEvent> {
+    try {
+      yield* readFiles(this.#dir, filter, this.#committed());
+    } catch (error) {
+      throw this.#unreadable(error);
+    }
   }
 
   onEvent(fn: (event: StoredAuditEvent) => void): () => void {
@@ -252,6 +270,11 @@ class JsonLinesLog implements FileAuditLog {
 
   #committed(): ReadonlyMap<string, number> {
     return new Map(this.#file === undefined ? [] : [[this.#file.path, this.#file.size]]);
+  }
+
+  #unreadable(error: unknown): NightlatchError {
+    const message = `the audit log in ${this.#dir} cannot be read: ${errorMessage(error)}`;
+    return new NightlatchError('audit_unavailable', message, { cause: error });
   }
 
   #unavailable(error: unknown): NightlatchError {

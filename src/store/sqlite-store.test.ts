@@ -111,6 +111,17 @@ describe('sqlite store', () => {
     await store.close();
   });
 
+  test('a file that is locked when it is opened', async () => {
+    const path = join(folder(), 'store.sqlite');
+    await (await open(path)).close();
+    const other = new DatabaseSync(path);
+    other.exec('PRAGMA locking_mode = EXCLUSIVE');
+    other.exec('BEGIN IMMEDIATE');
+    await assert.rejects(open(path), unavailable(/store\.sqlite/, /locked by another process/));
+    other.close();
+    await (await open(path)).close();
+  });
+
   test('an expiry that finds the file locked is tried again', async () => {
     const path = join(folder(), 'store.sqlite');
     const clock = new FakeClock();
