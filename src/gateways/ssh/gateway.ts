@@ -103,10 +103,12 @@ class Gateway implements SshGateway {
       stream.destroy();
       return;
     }
-    const { ca, policy } = this.#deps;
+    const { ca, clusterName, policy } = this.#deps;
     const node = findNode(policy.current, info.host, info.port);
     const names = node === undefined ? [info.host] : [info.host, node.spec.hostname, node.metadata.name];
-    const transport = this.#transport(stream, info, [...new Set(names)]);
+    // `known_hosts` trusts `*.CLUSTER`: clients know a node by that name too.
+    const qualified = names.map((name) => `${name}.${clusterName}`);
+    const transport = this.#transport(stream, info, [...new Set([...names, ...qualified])]);
     if (transport === undefined) return;
     const clientIp = ipOf(info.clientAddr);
     const guard = this.#beforeAuth(transport, clientIp);
