@@ -1,6 +1,8 @@
 import { createHash, X509Certificate } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { NightlatchError } from '../../core/errors.ts';
+import { parseDuration } from '../../resources/duration.ts';
 import type {
   CertAuthoritiesResponse,
   CertificatesResponse,
@@ -51,6 +53,13 @@ export async function login(options: LoginOptions): Promise<void> {
     api.close();
   }
   await status({ proxy: formatAddress(host, port) });
+}
+
+/** `--ttl`: a duration, or a bare number of minutes as Teleport's tsh takes it. */
+export function parseTtl(text: string): number {
+  const ms = parseDuration(/^\d+$/.test(text) ? `${text}m` : text);
+  if (ms <= 0) throw new NightlatchError('bad_parameter', '--ttl must be longer than zero');
+  return ms;
 }
 
 /** A sign-in that would be asked for again with nothing new in it. */
@@ -189,22 +198,18 @@ interface NewSignIn {
 
 /** Writes keys, certificates, CAs, known_hosts and the profile, in this order: a profile never points at what is not there. */
 async function keep(signIn: NewSignIn, store: ProfileStore): Promise<void> {
-  const { host, port, trust, keys, answer, ping, endpoint } = signIn;
-  if (answer.tls === undefined || answer.ssh === undefined) throw new NightlatchError('protocol', 'the server sent no certificates');
+  const { host, port, keys, answer, ping, endpoint } = signIn;
+  if (answer.tls === undefined) throw new NightlatchError('protocol', 'the server sent no certificate');
   const paths = store.paths({ host, user: answer.user, cluster: answer.clusterName });
   writeFileAtomic(paths.key, keys.privatePem);
   writeFileAtomic(paths.publicKey, `${keys.sshPublicKey} ${answer.user}\n`);
-  writeFileAtomic(paths.sshCertificate, `${answer.ssh.trim()}\n`);
+  if (answer.ssh !== undefined) writeFileAtomic(paths.sshCertificate, `${answer.ssh.trim()}\n`);
+  else rmSync(paths.sshCertificate, { force: true });
   writeFileAtomic(paths.tlsCertificate, answer.tls);
   writeFileAtomic(paths.cas, answer.cas.tlsHostCa);
   writeKnownHosts(paths.knownHosts, answer);
-  const own = new ApiClient({ ...endpoint, cert: answer.tls, key: keys.privatePem });
-  let standing: StatusResponse;
-  try {
-    standing = await own.get<StatusResponse>('/v1/status');
-  } finally {
-    own.close();
-  }
+  const own = { ...endpoint, cert: answer.tls, key: keys.privatePem };
+  const { standing, trust } = await firstStatus(own, signIn.trust, answer.cas.tlsHostCa);
   const { ssh, kube, postgres, mysql, redis } = ping.ports;
   store.write({
     host,
@@ -224,6 +229,32 @@ async function keep(signIn: NewSignIn, store: ProfileStore): Promise<void> {
     idleTimeoutMs: standing.idle.timeoutMs,
     idleTimeoutSource: standing.idle.timeoutSource,
   });
+}
+
+/**
+ * The caller's standing with the new certificate. After `--insecure`, the CA that came with the sign-in is tried: if the server's certificate
+ * verifies against it, later commands insist on it.
+ */
+async function firstStatus(
+  endpoint: TlsEndpoint,
+  trust: Trust,
+  hostCa: string,
+): Promise<{ standing: StatusResponse; trust: Trust }> {
+  const ask = async (target: TlsEndpoint) => {
+    const api = new ApiClient(target);
+    try {
+      return await api.get<StatusResponse>('/v1/status');
+    } finally {
+      api.close();
+    }
+  };
+  if (trust !== 'insecure') return { standing: await ask(endpoint), trust };
+  try {
+    return { standing: await ask({ ...endpoint, insecure: false, ca: [hostCa] }), trust: 'cluster' };
+  } catch (error) {
+    if (!(error instanceof UntrustedServerError)) throw error;
+    return { standing: await ask(endpoint), trust };
+  }
 }
 
 function writeKnownHosts(path: string, answer: CertificatesResponse): void {

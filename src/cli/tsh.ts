@@ -1,0 +1,112 @@
+// tsh: everybody's command line. What a command needs is loaded when it runs, so that help and status are at once there.
+import type { Command } from 'commander';
+import { createCommand, oneOf, runProgram, wholeNumber } from './common/program.ts';
+import type { GlobalOptions } from './tsh/sign-in.ts';
+
+const program = createCommand('tsh', 'Sign in to a Nightlatch cluster and reach what your roles allow.')
+  .option('--proxy <host:port>', 'Address of the cluster; without it, the one you signed in to last.')
+  .option('--user <name>', 'Your user name; without it, your name on this computer.')
+  .option('-i, --identity <file>', 'Identity file made with tctl auth sign, instead of a sign-in.')
+  .option('--insecure', 'Do not check the certificate of the server.')
+  .enablePositionalOptions();
+
+const globals = (): GlobalOptions => program.opts<GlobalOptions>();
+
+/** Options that stand before or after the command's name. */
+function own(options: GlobalOptions): GlobalOptions {
+  return { ...globals(), ...options };
+}
+
+function connection(command: Command): Command {
+  return command
+    .option('--proxy <host:port>', 'Address of the cluster.')
+    .option('--user <name>', 'Your user name.')
+    .option('--insecure', 'Do not check the certificate of the server.');
+}
+
+function format(command: Command): Command {
+  return command.option('-f, --format <format>', 'Output format: text, json.', oneOf('text', 'json'), 'text');
+}
+
+connection(program.command('login'))
+  .description('Sign in and keep short-lived certificates.')
+  .option('--ttl <duration>', 'How long the certificates are to last; roles shorten it. A bare number is minutes.')
+  .option('--ca-pin <pin>', 'Pin of the cluster’s CA, as tctl status prints it: sha256:…')
+  .option('--password-fd <n>', 'Read the password from this file descriptor.', wholeNumber)
+  .option('--otp-fd <n>', 'Read the one-time code from this file descriptor.', wholeNumber)
+  .action(async (options) => {
+    const { login, parseTtl } = await import('./tsh/login.ts');
+    const { ttl, ...rest } = options as GlobalOptions & { ttl?: string };
+    await login({ ...own(rest), ...(ttl === undefined ? {} : { ttlMs: parseTtl(ttl) }) });
+  });
+
+program
+  .command('logout')
+  .description('Forget certificates: of one cluster with --proxy, else of all.')
+  .option('--proxy <host:port>', 'Address of the cluster.')
+  .action(async (options) => (await import('./tsh/login.ts')).logout(own(options)));
+
+format(connection(program.command('status')))
+  .description('Show who you are signed in as, until when, and the idle timeout that applies to you.')
+  .action(async (options) => (await import('./tsh/status.ts')).status(own(options)));
+
+format(connection(program.command('ls')))
+  .description('List the SSH servers you may reach.')
+  .argument('[labels]', 'Only those with these labels: env=prod,team=db.')
+  .action(async (labels, options) => {
+    const { listTargets } = await import('./tsh/targets.ts');
+    await listTargets(own(options), 'nodes', { ...options, labels });
+  });
+
+// The arguments of ssh and scp are theirs: taken apart by tsh/ssh-arguments.ts, not here.
+function passThrough(name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .argument('[args...]')
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions();
+}
+
+passThrough('ssh', 'Run a shell or a command on a node: tsh ssh [flags of ssh] [login@]node [command].').action(
+  async (args) => (await import('./tsh/ssh.ts')).ssh(globals(), args),
+);
+
+passThrough('scp', 'Copy files to or from a node: tsh scp [flags of scp] source... destination.').action(async (args) =>
+  (await import('./tsh/ssh.ts')).scp(globals(), args),
+);
+
+connection(program.command('config'))
+  .description('Print what to append to ~/.ssh/config, so that plain ssh reaches NODE.CLUSTER.')
+  .action(async (options) => (await import('./tsh/ssh.ts')).config(own(options)));
+
+const proxy = program.command('proxy').description('Carry connections of other programs to a target.');
+connection(proxy.command('ssh'))
+  .description('Standard input and output become the SSH stream to a node (ProxyCommand).')
+  .argument('<[login@]node[:port]>')
+  .option('--cluster <name>', 'Name of the cluster.')
+  .action(async (target, options) => (await import('./tsh/proxy-ssh.ts')).proxySsh(own(options), target));
+
+const sessions = program.command('sessions').description('Your own live sessions.');
+format(connection(sessions.command('ls')))
+  .description('List your live sessions, and when each ends.')
+  .action(async (options) => (await import('./tsh/sessions.ts')).listSessions(own(options), options.format));
+
+program
+  .command('invite <url>')
+  .description('Accept an invitation: set a password and a second factor.')
+  .option('--insecure', 'Do not check the certificate of the server.')
+  .option('--ca-pin <pin>', 'Pin of the cluster’s CA, as tctl status prints it: sha256:…')
+  .option('--password-fd <n>', 'Read the new password from this file descriptor.', wholeNumber)
+  .action(async (url, options) => (await import('./tsh/invite.ts')).invite(url, { ...globals(), ...options }));
+
+program
+  .command('version')
+  .description('Print the version.')
+  .action(async () => {
+    const { versionLine } = await import('./common/version.ts');
+    process.stdout.write(`${versionLine()}\n`);
+  });
+
+await runProgram(program);

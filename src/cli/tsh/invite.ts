@@ -1,0 +1,65 @@
+import { NightlatchError } from '../../core/errors.ts';
+import type { AcceptInvitationRequest, InvitationResponse } from '../../wire/api/messages.ts';
+import { formatAddress, parseAddress } from '../common/address.ts';
+import { ApiClient } from '../common/api-client.ts';
+import { askLine, askSecret, isInteractive, readSecret } from '../common/ask.ts';
+import { printable } from '../common/output.ts';
+import { establishTrust } from './login.ts';
+import { ProfileStore } from './profile.ts';
+
+export interface InviteOptions {
+  readonly insecure?: boolean;
+  readonly caPin?: string;
+  readonly passwordFd?: number;
+}
+
+/** `tsh invite URL`: an invitation accepted in the terminal. */
+export async function invite(url: string, options: InviteOptions): Promise<void> {
+  const { host, port, token } = parseInvitation(url);
+  const { endpoint } = await establishTrust({ kind: 'tls', host, port }, options, new ProfileStore());
+  const api = new ApiClient(endpoint);
+  try {
+    const invitation = await api.post<InvitationResponse>('/v1/invitations/lookup', { token });
+    const user = printable(invitation.user);
+    process.stderr.write(`Welcome to ${printable(invitation.clusterName)}, ${user}.\n`);
+    const password = options.passwordFd === undefined ? await askNewPassword() : readSecret(options.passwordFd, 'password');
+    const otp = invitation.otpUri === undefined ? undefined : await enrol(invitation.otpUri);
+    const request: AcceptInvitationRequest = { token, password, ...(otp === undefined ? {} : { otp }) };
+    await api.post('/v1/invitations/accept', request);
+    process.stdout.write(
+      `${invitation.kind === 'reset' ? 'Your password has been set.' : 'Your account is ready.'} Sign in with:\n` +
+        `  tsh login --proxy=${formatAddress(host, port)} --user=${user}\n`,
+    );
+  } finally {
+    api.close();
+  }
+}
+
+/** `https://HOST:PORT/web/invite/TOKEN`, or `/web/reset/TOKEN`. */
+export function parseInvitation(url: string): { host: string; port: number; token: string } {
+  const match = /^(https:\/\/[^/\s]+)\/web\/(?:invite|reset)\/([A-Za-z0-9_-]{1,128})$/.exec(url.trim());
+  if (match === null) {
+    throw new NightlatchError('bad_parameter', 'this is no invitation; expected https://HOST:PORT/web/invite/…');
+  }
+  return { ...parseAddress(match[1]!, 443), token: match[2]! };
+}
+
+async function askNewPassword(): Promise<string> {
+  const instead = 'pass it with --password-fd';
+  const password = await askSecret('New password:', 'password', instead);
+  const again = await askSecret('Once more:', 'password', instead);
+  if (password !== again) throw new NightlatchError('bad_parameter', 'the passwords differ');
+  return password;
+}
+
+/** Shows the second factor to enrol, as a code to scan and as text, and asks for the first code it gives. */
+async function enrol(otpUri: string): Promise<string> {
+  const secret = new URL(otpUri).searchParams.get('secret') ?? '';
+  if (isInteractive()) {
+    const { renderUnicodeCompact } = await import('uqr');
+    process.stderr.write(`\nScan this with an authenticator app:\n\n${renderUnicodeCompact(otpUri)}\n\nor type in its secret: `);
+  }
+  process.stderr.write(`${printable(secret)}\n`);
+  const code = await askLine('Code that the app shows:', 'one-time code', 'run tsh invite in a terminal');
+  return code.replaceAll(' ', '');
+}

@@ -1,0 +1,67 @@
+import { fileURLToPath } from 'node:url';
+import type { SignIn } from './sign-in.ts';
+
+/** Path of the launcher that runs tsh: what a ProxyCommand calls, whatever the search path is there. */
+export function tshPath(): string {
+  return fileURLToPath(new URL('../../../bin/tsh.js', import.meta.url));
+}
+
+/** Text for a shell, in single quotes. */
+export function shellQuote(text: string): string {
+  return /^[A-Za-z0-9_./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** A value in ssh_config: quoted where it has blanks; `%` is doubled, since ssh_config expands it. */
+function configValue(text: string): string {
+  const escaped = text.replaceAll('%', '%%');
+  return /[\s"']/.test(escaped) ? `"${escaped.replace(/["\\]/g, (char) => `\\${char}`)}"` : escaped;
+}
+
+/** The ProxyCommand that leads to a node through the public port. It runs in a shell (ssh_config(5)), which `exec` leaves at once. */
+export function proxyCommand(signIn: SignIn): string {
+  const { profile, identityFile, endpoint } = signIn;
+  const words = [
+    process.execPath,
+    tshPath(),
+    ...(identityFile === undefined ? [] : ['-i', identityFile]),
+    ...(endpoint.insecure === true && profile.trust !== 'insecure' ? ['--insecure'] : []),
+    'proxy',
+    'ssh',
+    `--proxy=${profile.host}:${profile.port}`,
+    `--cluster=${profile.cluster}`,
+  ];
+  return `${words.map((word) => shellQuote(word).replaceAll('%', '%%')).join(' ')} %r@%h:%p`;
+}
+
+/** Options that make ssh use our keys and certificates, and trust the cluster's hosts, and nothing else. */
+export function sshOptions(signIn: SignIn): [name: string, value: string][] {
+  return [
+    ['UserKnownHostsFile', configValue(signIn.knownHostsFile)],
+    ['GlobalKnownHostsFile', '/dev/null'],
+    ['StrictHostKeyChecking', 'yes'],
+    ['IdentityFile', configValue(signIn.keyFile)],
+    ['CertificateFile', configValue(signIn.sshCertificateFile)],
+    ['IdentitiesOnly', 'yes'],
+    ['IdentityAgent', 'none'],
+    ['PasswordAuthentication', 'no'],
+    ['KbdInteractiveAuthentication', 'no'],
+    ['UpdateHostKeys', 'no'],
+    ['ProxyCommand', proxyCommand(signIn)],
+  ];
+}
+
+/** `tsh config`: what to append to `~/.ssh/config` so that plain ssh, scp, rsync, git, VS Code and Ansible reach `NODE.CLUSTER`. */
+export function sshConfig(signIn: SignIn): string {
+  const { cluster, host } = signIn.profile;
+  // The agent stays the user's own here: with `IdentityAgent none` forwarding it would be impossible.
+  const lines = sshOptions(signIn).filter(([name]) => name !== 'IdentityAgent');
+  return [
+    '#',
+    `# Nightlatch: SSH to the nodes of ${cluster} through ${host}. ssh LOGIN@NODE.${cluster}`,
+    '#',
+    `Host *.${cluster}`,
+    ...lines.map(([name, value]) => `    ${name} ${value}`),
+    '# End Nightlatch configuration',
+    '',
+  ].join('\n');
+}
