@@ -49,11 +49,7 @@ export function normalizeDuration(text: string): string {
 function parseNanoseconds(text: string): bigint {
   if (text === 'never') return 0n;
   if (text.length > MAX_LENGTH) throw invalid(`${text.slice(0, MAX_LENGTH)}…`);
-  if (text.startsWith('-')) {
-    parseNanoseconds(text.slice(1));
-    throw new NightlatchError('bad_parameter', `time: negative duration ${quote(text)}`);
-  }
-  const body = text.startsWith('+') ? text.slice(1) : text;
+  const body = /^[+-]/.test(text) ? text.slice(1) : text;
   if (body === '0') return 0n;
   if (body === '') throw invalid(text);
   let total = 0n;
@@ -72,6 +68,9 @@ function parseNanoseconds(text: string): bigint {
     // Digits beyond what a nanosecond resolves are cut off, as Go does.
     if (fraction !== '') total += (BigInt(fraction) * size) / 10n ** BigInt(fraction.length);
     if (total > MAX_NS) throw invalid(text);
+  }
+  if (text.startsWith('-') && total > 0n) {
+    throw new NightlatchError('bad_parameter', `time: negative duration ${quote(text)}`);
   }
   return total;
 }

@@ -5,7 +5,16 @@ export type { Database } from './database.ts';
 export { checkResource, decodeResource } from './decode.ts';
 export { defaultAuthPreference, defaultNetworkingConfig, originOf, withOrigin } from './defaults.ts';
 export { formatDuration, normalizeDuration, parseDuration } from './duration.ts';
-export { KINDS, type Kind, kindFromAlias, type Resource, type ResourceOf, SCHEMAS, SINGLETONS } from './kinds.ts';
+export {
+  KINDS,
+  type Kind,
+  kindAliases,
+  kindFromAlias,
+  type Resource,
+  type ResourceOf,
+  SCHEMAS,
+  SINGLETONS,
+} from './kinds.ts';
 export type { KubeCluster } from './kube-cluster.ts';
 export { KUBE_V7_KINDS } from './kube-kinds.ts';
 export type { Lock } from './lock.ts';

@@ -61,6 +61,11 @@ const ALIASES: Readonly<Record<Kind, readonly string[]>> = {
   lock: ['locks'],
 };
 
+/** The other names of a kind that `tctl` understands. */
+export function kindAliases(kind: Kind): readonly string[] {
+  return ALIASES[kind];
+}
+
 const kindByAlias = new Map<string, Kind>(
   KINDS.flatMap((kind) => [kind, ...ALIASES[kind]].map((name) => [name, kind])),
 );

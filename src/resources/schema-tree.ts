@@ -1,25 +1,12 @@
-import type { z } from 'zod';
+import { z } from 'zod';
+import { type FieldDoc, keyNotesOf } from './fields.ts';
 
 type AnySchema = z.core.$ZodType;
 
 /** A schema without what wraps it: defaults, optionality, preprocessing, transforms. */
 export function unwrap(schema: AnySchema): AnySchema {
-  const def = (schema as z.core.$ZodTypes)._zod.def;
-  switch (def.type) {
-    case 'optional':
-    case 'nullable':
-    case 'default':
-    case 'prefault':
-    case 'readonly':
-      return unwrap(def.innerType);
-    case 'pipe': {
-      // A preprocess step has its schema behind the transform, a transform step before it.
-      const input = unwrap(def.in);
-      return (input as z.core.$ZodTypes)._zod.def.type === 'transform' ? unwrap(def.out) : input;
-    }
-    default:
-      return schema;
-  }
+  const inner = innerOf(schema);
+  return inner === undefined ? schema : unwrap(inner);
 }
 
 /** The keys of a mapping with their schemas; none for anything else. */
@@ -47,4 +34,39 @@ export function pathsOfKey(root: AnySchema, key: string): string[] {
   };
   visit(root, '');
   return found;
+}
+
+/** Documentation of a field: of the outermost schema that has any, through whatever wraps it. */
+export function fieldDocOf(schema: AnySchema): Partial<FieldDoc> {
+  const meta = z.globalRegistry.get(schema) as
+    | { description?: string; docType?: string; docDefault?: string }
+    | undefined;
+  const inner = innerOf(schema);
+  return {
+    ...(inner === undefined ? {} : fieldDocOf(inner)),
+    ...(meta?.description === undefined ? {} : { description: meta.description }),
+    ...(meta?.docType === undefined ? {} : { type: meta.docType }),
+    ...(meta?.docDefault === undefined ? {} : { default: meta.docDefault }),
+  };
+}
+
+/** Keys of Teleport's that a mapping refuses. */
+export function unsupportedKeys(schema: AnySchema): string[] {
+  return Object.keys(keyNotesOf(unwrap(schema)).unsupported ?? {});
+}
+
+function innerOf(schema: AnySchema): AnySchema | undefined {
+  const def = (schema as z.core.$ZodTypes)._zod.def;
+  switch (def.type) {
+    case 'optional':
+    case 'nullable':
+    case 'default':
+    case 'prefault':
+    case 'readonly':
+      return def.innerType;
+    case 'pipe':
+      return (def.in as z.core.$ZodTypes)._zod.def.type === 'transform' ? def.out : def.in;
+    default:
+      return undefined;
+  }
 }
