@@ -13,6 +13,7 @@ import {
   SINGLETONS,
 } from '../resources/index.ts';
 import { decodeStored, denyingRole, salvagedLock } from './damaged.ts';
+import { LayeredMap } from './layered-map.ts';
 import type { Store, StoreChange } from './store.ts';
 
 /** Where each kind of which there are many stands in the snapshot. */
@@ -96,17 +97,7 @@ class PolicyFollower implements StoredLivePolicy {
       networkingConfig: defaults?.networkingConfig ?? defaultNetworkingConfig(),
     };
     this.#stored = new Map(KINDS.map((kind) => [kind, new Map()]));
-    this.#current = Object.freeze({
-      revision: 0,
-      ...this.#defaults,
-      users: new Map(),
-      roles: new Map(),
-      nodes: new Map(),
-      databases: new Map(),
-      kubeClusters: new Map(),
-      desktops: new Map(),
-      locks: [],
-    });
+    this.#current = this.#rebuilt(0);
   }
 
   get current(): PolicySnapshot {
@@ -185,7 +176,7 @@ class PolicyFollower implements StoredLivePolicy {
     this.#swap(this.#withKind(kind, name, revision));
   }
 
-  /** The current snapshot with what has changed of one kind: only that map is copied. */
+  /** The current snapshot with what has changed of one kind: the rest is shared. */
   #withKind(kind: Kind, name: string, changedAt: number): PolicySnapshot {
     const current = this.#current;
     const revision = Math.max(current.revision, changedAt);
@@ -197,11 +188,9 @@ class PolicyFollower implements StoredLivePolicy {
       case 'lock':
         return { ...current, revision, locks: this.#all('lock') };
       default: {
-        const map = new Map<string, Resource>(current[MAPS[kind]]);
+        const map = current[MAPS[kind]] as LayeredMap<Resource>;
         const resource = this.#static.get(kind)?.get(name) ?? this.#stored.get(kind)!.get(name)?.resource;
-        if (resource === undefined) map.delete(name);
-        else map.set(name, resource);
-        return { ...current, revision, [MAPS[kind]]: map };
+        return { ...current, revision, [MAPS[kind]]: map.with(name, resource) };
       }
     }
   }
@@ -229,11 +218,11 @@ class PolicyFollower implements StoredLivePolicy {
     return [...this.#stored.get(kind)!.values()].map(({ resource }) => resource as ResourceOf<K>);
   }
 
-  #merged<K extends Kind>(kind: K): Map<string, ResourceOf<K>> {
+  #merged<K extends Kind>(kind: K): LayeredMap<ResourceOf<K>> {
     const map = new Map<string, ResourceOf<K>>();
     for (const [name, { resource }] of this.#stored.get(kind)!) map.set(name, resource as ResourceOf<K>);
     for (const [name, resource] of this.#static.get(kind) ?? []) map.set(name, resource as ResourceOf<K>);
-    return map;
+    return new LayeredMap(map);
   }
 
   #swap(next: PolicySnapshot): void {
