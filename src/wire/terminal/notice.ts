@@ -19,34 +19,45 @@ export function sanitizeText(text: string): string {
 }
 
 /**
- * The warning for a terminal whose output is at rest (`screen.atRest`). On the normal screen a line of its own; on the alternate
+ * The warning. It should be put in where the output is at rest (`screen.atRest`); where it is not, the sequence it stands in is cancelled. On the normal screen a line of its own; on the alternate
  * screen, where a full-screen program owns every cell, a bell and the window title, whose former text goes on the terminal's title stack.
  */
 export function encodeWarning(text: string, screen: TerminalScreen): Uint8Array {
   const clean = sanitizeText(text);
-  if (!screen.alternate) return Buffer.from(`${lineStart(screen)}${BEL}${clean}\r\n`);
+  const cancel = cancelSequence(screen);
+  if (!screen.alternate) return Buffer.from(`${cancel}${lineStart(screen)}${BEL}${clean}\r\n`);
   const push = screen.titlePushed ? '' : `${ESC}[22;2t`;
   screen.titlePushed = true;
-  return Buffer.from(`${push}${ESC}]2;${clean}${ST}${BEL}`);
+  return Buffer.from(`${cancel}${push}${ESC}]2;${clean}${ST}${BEL}`);
 }
 
-/** Says that the session goes on, at the place where the warning was; restores the window title. The output must be at rest. */
+/** Says that the session goes on, at the place where the warning was; restores the window title. */
 export function encodeWarningCancelled(text: string, screen: TerminalScreen): Uint8Array {
   const clean = sanitizeText(text);
   // A terminal without a title stack keeps the text that says that all is well instead of the warning.
   const title = screen.titlePushed ? `${ESC}]2;${clean}${ST}${ESC}[23;2t` : '';
   const line = screen.alternate ? '' : `${lineStart(screen)}${clean}\r\n`;
   screen.titlePushed = false;
-  return Buffer.from(`${title}${line}`);
+  return Buffer.from(`${title === '' && line === '' ? '' : cancelSequence(screen)}${title}${line}`);
 }
 
 /**
- * The end: whatever sequence the output stands in is cancelled, the alternate screen is left and the modes that a program
- * switched on are off, so that the person's own shell can be used; then the text on a line of its own.
+ * The end: the terminal is given back (`encodeRestore`), then the text on a line of its own.
  */
 export function encodeEnd(text: string, screen: TerminalScreen): Uint8Array {
-  // CAN ends any sequence or string (ECMA-48 8.3.6); ST after it is for terminals that read on in a string.
-  let out = screen.atRest ? '' : `\x18${ST}`;
+  return Buffer.from(`${restore(screen)}${sanitizeText(text)}\r\n`);
+}
+
+/**
+ * Gives the terminal back to the person's own shell: whatever sequence the output stands in is cancelled, the alternate screen is left, the
+ * modes that a program switched on are off, the cursor is shown and stands at the start of a line. For clients that print the reason themselves.
+ */
+export function encodeRestore(screen: TerminalScreen): Uint8Array {
+  return Buffer.from(restore(screen));
+}
+
+function restore(screen: TerminalScreen): string {
+  let out = cancelSequence(screen);
   if (screen.kittyKeyboard) out += `${ESC}[=0u`;
   if (screen.modifyOtherKeys) out += `${ESC}[>4m`;
   const line = screen.alternate ? '\r\n' : lineStart(screen);
@@ -59,7 +70,12 @@ export function encodeEnd(text: string, screen: TerminalScreen): Uint8Array {
   if (screen.titlePushed) out += `${ESC}[23;2t`;
   // ASCII into G0, G0 in use, plain colours, cursor shown.
   out += `${ESC}(B\x0f${ESC}[0m${ESC}[?25h`;
-  return Buffer.from(`${out}${line}${sanitizeText(text)}\r\n`);
+  return `${out}${line}`;
+}
+
+/** CAN ends any sequence or string (ECMA-48 8.3.6); ST after it is for terminals that read on in a string. */
+function cancelSequence(screen: TerminalScreen): string {
+  return screen.atRest ? '' : `\x18${ST}`;
 }
 
 function lineStart(screen: TerminalScreen): string {
