@@ -40,6 +40,8 @@ interface TlsCa {
   readonly certificate: X509Certificate;
   readonly certPem: string;
   readonly subject: x509.Name;
+  /** What its leaves carry to name it. */
+  readonly keyIdentifier: x509.Extension;
 }
 
 /** What a leaf certificate is to say. */
@@ -81,12 +83,14 @@ async function loadTlsCa(stored: StoredTlsCa): Promise<TlsCa> {
   if (!certificate.checkPrivateKey(createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }))) {
     throw new NightlatchError('internal', 'the certificate of an authority does not belong to its key');
   }
+  const parsed = new x509.X509Certificate(stored.certPem);
   return {
     signingKey: await importSigningKey(pkcs8),
     publicKey: certificate.publicKey,
     certificate,
     certPem: stored.certPem,
-    subject: new x509.X509Certificate(stored.certPem).subjectName,
+    subject: parsed.subjectName,
+    keyIdentifier: await x509.AuthorityKeyIdentifierExtension.create(parsed.publicKey),
   };
 }
 
@@ -218,7 +222,7 @@ export class TlsAuthority {
         new x509.BasicConstraintsExtension(false, undefined, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
         new x509.ExtendedKeyUsageExtension([...leaf.usages]),
-        await x509.AuthorityKeyIdentifierExtension.create(new x509.X509Certificate(ca.certPem).publicKey),
+        ca.keyIdentifier,
         ...(leaf.names.length > 0 ? [new x509.SubjectAlternativeNameExtension(leaf.names)] : []),
       ],
     });
