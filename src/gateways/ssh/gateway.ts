@@ -20,8 +20,8 @@ const LOGIN_GRACE_MS = 30_000;
 
 /** Starts the embedded node for one connection: shells as the daemon's own user. */
 export interface EmbeddedNode {
-  /** A peer for the login, or the reason why there is none. */
-  open(request: { readonly login: string; readonly user: string; readonly clientAddr: string }): PacketPeer;
+  /** A peer for the login. @throws {NightlatchError} with a text for the user where there is none. */
+  open(request: { readonly login: string; readonly user: string; readonly clientAddr: string }): Promise<PacketPeer>;
 }
 
 export interface SshGatewayDeps {

@@ -93,13 +93,13 @@ export class NodeConnection {
     session.ready();
   }
 
-  #openTarget(client: AuthenticatedClient, node: Node): Promise<PacketPeer> {
+  async #openTarget(client: AuthenticatedClient, node: Node): Promise<PacketPeer> {
     const { embeddedNode, clock, ca, connect } = this.#deps;
     const { user } = client.identity;
     if (node.sub_kind === 'teleport') {
       if (embeddedNode === undefined) throw new NightlatchError('unavailable', 'it is not part of this gateway');
       const { clientAddr } = this.#request;
-      return Promise.resolve(embeddedNode.open({ login: client.login, user, clientAddr }));
+      return embeddedNode.open({ login: client.login, user, clientAddr });
     }
     return connectTarget(
       { node, user, login: client.login, extensions: extensionsFor(this.#rules()), signal: this.#cancelled.signal },

@@ -52,6 +52,15 @@ export function flushNotice(client: PacketPeer, channel: RelayChannel): void {
   client.send(encodeChannelData(channel.clientId, data));
 }
 
+/** Writes a line on a terminal that nothing has been written on yet. */
+export function showLine(client: PacketPeer, channel: RelayChannel, text: string): void {
+  if (text === '' || channel.terminal === undefined) return;
+  const data = Buffer.from(`${sanitizeText(text)}\r\n`);
+  if (!channel.takeReserve(data.length)) return;
+  channel.terminal.screen.feed(data);
+  client.send(encodeChannelData(channel.clientId, data));
+}
+
 export interface EndOptions {
   readonly client: PacketPeer;
   readonly target: PacketPeer;

@@ -18,7 +18,7 @@ import {
 import type { PacketPeer } from './packet-peer.ts';
 import { auditForward, auditProgram, noteExit } from './relay-audit.ts';
 import { ChannelTable, RelayChannel } from './relay-channel.ts';
-import { endChannels, flushNotice, showNotice } from './relay-notices.ts';
+import { endChannels, flushNotice, showLine, showNotice } from './relay-notices.ts';
 import { ReplyQueue } from './reply-queue.ts';
 import {
   judgeChannelOpen,
@@ -58,6 +58,7 @@ export class SshRelay {
   readonly #grants: RelayGrants = { agent: false, remoteForwards: 0 };
   readonly #toClient: ReplyQueue;
   readonly #toTarget: ReplyQueue;
+  #greeted = false;
   #ended: Promise<void> | undefined;
 
   constructor(options: RelayOptions) {
@@ -250,6 +251,11 @@ export class SshRelay {
     if (verdict.activity) this.#session.activity('input');
     if (request.name === 'auth-agent-req@openssh.com') this.#grants.agent = true;
     verdict.accepted?.();
+    if (channel.program !== undefined && channel.terminal !== undefined && !this.#greeted) {
+      // Once a connection, before the program's first output: which limit applies (SPEC 2.5).
+      this.#greeted = true;
+      showLine(this.#client, channel, this.#session.connectText);
+    }
     if (request.wantReply) {
       channel.toClient.passedOn((reply) => {
         if (reply[0] === MSG.CHANNEL_FAILURE) verdict.failed?.();
