@@ -11,7 +11,7 @@ export const OVER_TOLERANCE_MS = 1_000;
  * What is to be said of a session's idleness: `within` its limit; `over` it; `limit_changed`: longer than the limit, but the limit
  * changed while it was open; `no_limit` applied; `open`: no end is recorded.
  */
-export type IdleVerdict = 'within' | 'over' | 'limit_changed' | 'no_limit' | 'open';
+type IdleVerdict = 'within' | 'over' | 'limit_changed' | 'no_limit' | 'open';
 
 /** One session of the period. Times are RFC 3339; null is "not recorded". */
 export interface ReportedSession {

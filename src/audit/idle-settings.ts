@@ -26,7 +26,7 @@ export interface SettingsRecord {
 }
 
 /** The idle settings among the fields of a resource's spec (`settings` of an event of change). */
-export function idleSettingsOf(spec: unknown): IdleSettings {
+function idleSettingsOf(spec: unknown): IdleSettings {
   if (typeof spec !== 'object' || spec === null) return {};
   const fields = spec as Record<string, unknown>;
   const options = (

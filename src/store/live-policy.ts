@@ -28,7 +28,7 @@ const MAPS = {
 type MapKind = keyof typeof MAPS;
 
 /** Kinds that the configuration file can register for as long as the daemon lives. */
-export type StaticKind = Exclude<MapKind, 'user' | 'role'>;
+type StaticKind = Exclude<MapKind, 'user' | 'role'>;
 
 export interface LivePolicyOptions {
   readonly store: Store;
