@@ -2,7 +2,16 @@
 import { spawnSync } from 'node:child_process';
 
 /** Debian packages by what the tests need them for. */
-const PACKAGES = ['openssh-client', 'openssh-server', 'rsync', 'git', 'tmux', 'openssl'];
+const PACKAGES = [
+  'openssh-client',
+  'openssh-server',
+  'rsync',
+  'git',
+  'tmux',
+  'openssl',
+  'postgresql-15',
+  'postgresql-client-15',
+];
 
 const installed = new Set(
   String(spawnSync('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\n'], { encoding: 'utf8' }).stdout ?? '')

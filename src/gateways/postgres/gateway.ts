@@ -1,0 +1,338 @@
+import { constants } from 'node:crypto';
+import type net from 'node:net';
+import type { Duplex } from 'node:stream';
+import tls from 'node:tls';
+import type { Clock } from '../../core/clock.ts';
+import { DecodeError, errorMessage, NightlatchError } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { CertAuthority, Identity, TlsCredential } from '../../identity/types.ts';
+import type { LivePolicy } from '../../policy/snapshot.ts';
+import type { SessionManager } from '../../session/types.ts';
+import {
+  ALPN_POSTGRESQL,
+  ANSWER_NO,
+  ANSWER_YES,
+  decodeStartup,
+  decodeStartupLength,
+  type StartupPacket,
+  TLS_HANDSHAKE_BYTE,
+} from '../../wire/postgres/startup.ts';
+import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
+import { DbReader } from '../common/db-reader.ts';
+import { finishStream } from '../common/db-relay.ts';
+import { DbUpstreamTls } from '../common/db-upstream.ts';
+import { CancelKeys } from './cancel-keys.ts';
+import { type ConnectionDeps, PostgresConnection, refuse } from './connection.ts';
+import { SQLSTATE } from './sqlstate.ts';
+
+/** Bytes kept unread before the login is done: a startup message, and what an eager client sends behind it. */
+const MAX_UNREAD = 64 * 1024;
+/** SSLRequest, GSSENCRequest and a startup message: more rounds than that nobody needs. */
+const MAX_STARTUP_PACKETS = 4;
+
+const DEFAULT_LIMITS: LoginLimits = { maxPending: 512, timeoutMs: 10_000 };
+
+/** Bounds before anybody has signed in. */
+export interface LoginLimits {
+  /** Connections that have not signed in yet; above it the oldest gives way. */
+  readonly maxPending: number;
+  /** Milliseconds from the connection to the startup message. */
+  readonly timeoutMs: number;
+}
+
+/** The gateway's server certificate, as it stands and as it is renewed. */
+export interface TlsProvider {
+  readonly current: TlsCredential;
+  onChange(fn: (credential: TlsCredential) => void): () => void;
+}
+
+export interface PostgresGatewayDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly sessions: SessionManager;
+  readonly policy: LivePolicy;
+  readonly ca: CertAuthority;
+  readonly tls: TlsProvider;
+  readonly limits?: LoginLimits;
+}
+
+export interface PostgresGateway {
+  /** A TCP connection of the native listener: SSLRequest or direct TLS with a client certificate, or a cancel request. */
+  accept(socket: net.Socket, info: { clientAddr: string }): void;
+  /** A stream of the public port whose TLS is done and whose client is known. */
+  acceptTunnel(stream: Duplex, info: { clientAddr: string; identity: Identity }): void;
+  /** Ends the connections that have no session yet; sessions are ended by their manager. */
+  close(): void;
+}
+
+/** Builds the PostgreSQL gateway: protocol 3.0 and 3.2, for every libpq since 9.6. */
+export function createPostgresGateway(deps: PostgresGatewayDeps): PostgresGateway {
+  return new Gateway(deps);
+}
+
+interface Incoming {
+  readonly clientAddr: string;
+  readonly pending: PendingConnection;
+  readonly direct: boolean;
+}
+
+class Gateway implements PostgresGateway {
+  readonly #deps: PostgresGatewayDeps;
+  readonly #connections: ConnectionDeps;
+  readonly #admission: DbAdmission;
+  readonly #tlsServer: tls.Server;
+  /** Connections in their TLS handshake. */
+  readonly #handshakes = new Map<string, Incoming>();
+  readonly #stopRenewal: () => void;
+
+  constructor(deps: PostgresGatewayDeps) {
+    this.#deps = deps;
+    const { clock, log, sessions, policy, ca } = deps;
+    this.#connections = {
+      clock,
+      log,
+      sessions,
+      policy,
+      upstreamTls: new DbUpstreamTls(ca, clock),
+      cancelKeys: new CancelKeys(),
+    };
+    const limits = deps.limits ?? DEFAULT_LIMITS;
+    this.#admission = new DbAdmission(clock, limits);
+    // It does not listen: connections are handed to it once they have asked for TLS.
+    this.#tlsServer = tls.createServer({
+      ...this.#secureContext(deps.tls.current),
+      requestCert: true,
+      // A missing or bad certificate gets an answer that its user can read, after the handshake.
+      rejectUnauthorized: false,
+      ALPNProtocols: [ALPN_POSTGRESQL],
+      handshakeTimeout: limits.timeoutMs,
+    });
+    this.#tlsServer.on('secureConnection', (stream) => this.#secured(stream));
+    this.#tlsServer.on('tlsClientError', (error, stream) => {
+      log.debug('postgres: TLS handshake failed', { client: stream.remoteAddress, error: error.message });
+      stream.destroy();
+    });
+    this.#stopRenewal = deps.tls.onChange((credential) =>
+      this.#tlsServer.setSecureContext(this.#secureContext(credential)),
+    );
+  }
+
+  /**
+   * INVARIANT: no session is resumed. With tickets a certificate that expired since would be accepted again (`authorized` stays
+   * true); `verifyTlsUser` checks the validity besides.
+   */
+  #secureContext(credential: TlsCredential): tls.SecureContextOptions {
+    return {
+      key: credential.keyPem,
+      cert: credential.certPem,
+      ca: this.#deps.ca.tlsUserCa,
+      minVersion: 'TLSv1.2',
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    };
+  }
+
+  accept(socket: net.Socket, { clientAddr }: { clientAddr: string }): void {
+    socket.setNoDelay(true);
+    socket.on('error', ignore);
+    const pending = this.#enter(socket, clientAddr);
+    this.#preamble(socket, clientAddr, pending).catch((error: unknown) => this.#dropped(socket, clientAddr, error));
+  }
+
+  acceptTunnel(stream: Duplex, { clientAddr, identity }: { clientAddr: string; identity: Identity }): void {
+    stream.on('error', ignore);
+    const pending = this.#enter(stream, clientAddr);
+    this.#authenticated(stream, clientAddr, pending, () => identity).catch((error: unknown) =>
+      this.#dropped(stream, clientAddr, error),
+    );
+  }
+
+  close(): void {
+    this.#stopRenewal();
+    this.#admission.close();
+  }
+
+  #enter(stream: Duplex, clientAddr: string): PendingConnection {
+    const pending = this.#admission.enter((why) => {
+      this.#deps.log.debug('postgres: a connection did not sign in', { client: clientAddr, why });
+      stream.destroy();
+    });
+    stream.once('close', () => pending.done());
+    return pending;
+  }
+
+  #dropped(stream: Duplex, clientAddr: string, error: unknown): void {
+    this.#deps.log.debug('postgres: a connection ended before its login', {
+      client: clientAddr,
+      error: errorMessage(error),
+    });
+    if (error instanceof DecodeError && !stream.destroyed) {
+      void refuse(stream, SQLSTATE.protocolViolation, `this is not the PostgreSQL protocol: ${error.message}`);
+    } else stream.destroy();
+  }
+
+  /** What comes in plain text: requests for encryption, cancel requests, or the first bytes of direct TLS. */
+  async #preamble(socket: net.Socket, clientAddr: string, pending: PendingConnection): Promise<void> {
+    const reader = new DbReader(socket, MAX_UNREAD);
+    for (let round = 0; round < MAX_STARTUP_PACKETS; round++) {
+      const first = await reader.read(1);
+      if (first[0] === TLS_HANDSHAKE_BYTE) {
+        const rest = reader.detach();
+        socket.unshift(Buffer.concat([first, rest]));
+        this.#startTls(socket, { clientAddr, pending, direct: true });
+        return;
+      }
+      const packet = await readStartup(reader, first);
+      switch (packet.kind) {
+        case 'ssl':
+          // Bytes behind the request would be read as if they had been encrypted (CVE-2021-23214).
+          if (reader.detach().length > 0) throw new NightlatchError('protocol', 'bytes ahead of TLS');
+          socket.write(ANSWER_YES);
+          this.#startTls(socket, { clientAddr, pending, direct: false });
+          return;
+        case 'gssenc':
+          socket.write(ANSWER_NO);
+          break;
+        case 'cancel':
+          await this.#cancel(socket, packet);
+          return;
+        case 'startup':
+          reader.detach();
+          await refuse(
+            socket,
+            SQLSTATE.invalidAuthorization,
+            'TLS with a client certificate is required: sign in with "tsh db login", and connect with sslmode=verify-full',
+          );
+          return;
+      }
+    }
+    throw new NightlatchError('protocol', 'too many requests for encryption');
+  }
+
+  #startTls(socket: net.Socket, incoming: Incoming): void {
+    const key = addressKey(socket);
+    this.#handshakes.set(key, incoming);
+    socket.once('close', () => {
+      if (this.#handshakes.get(key) === incoming) this.#handshakes.delete(key);
+    });
+    this.#tlsServer.emit('connection', socket);
+  }
+
+  #secured(stream: tls.TLSSocket): void {
+    const key = addressKey(stream);
+    const incoming = this.#handshakes.get(key);
+    this.#handshakes.delete(key);
+    stream.on('error', ignore);
+    if (incoming === undefined) {
+      stream.destroy();
+      return;
+    }
+    const { clientAddr, pending, direct } = incoming;
+    if (direct && stream.alpnProtocol !== ALPN_POSTGRESQL) {
+      // The protocol demands it (ALPACA attacks); PostgreSQL closes such connections too.
+      void refuse(stream, SQLSTATE.protocolViolation, 'direct TLS must negotiate the protocol "postgresql" (ALPN)');
+      return;
+    }
+    this.#authenticated(stream, clientAddr, pending, () => this.#identityOf(stream)).catch((error: unknown) =>
+      this.#dropped(stream, clientAddr, error),
+    );
+  }
+
+  /** @throws {NightlatchError} `unauthenticated`, with a text for the user. */
+  #identityOf(stream: tls.TLSSocket): Identity {
+    const certificate = stream.getPeerX509Certificate();
+    if (certificate === undefined)
+      throw new NightlatchError(
+        'unauthenticated',
+        'a client certificate is required: sign in with "tsh db login", and set sslcert and sslkey to the files it names',
+      );
+    const verified = this.#deps.ca.verifyTlsUser(certificate.raw);
+    if (stream.authorized && verified.ok) return verified.identity;
+    const expired = Date.parse(certificate.validTo) <= this.#deps.clock.wallMs();
+    this.#deps.log.info('postgres: a client certificate was refused', {
+      client: stream.remoteAddress,
+      reason: verified.ok ? String(stream.authorizationError) : verified.reason,
+    });
+    throw new NightlatchError(
+      'unauthenticated',
+      expired
+        ? 'the client certificate has expired: sign in again with "tsh login" and "tsh db login"'
+        : 'the client certificate is not valid here: sign in with "tsh db login"',
+    );
+  }
+
+  /** The startup message of a client whose identity is known or can be. */
+  async #authenticated(
+    stream: Duplex,
+    clientAddr: string,
+    pending: PendingConnection,
+    identityOf: () => Identity,
+  ): Promise<void> {
+    const reader = new DbReader(stream, MAX_UNREAD);
+    for (let round = 0; round < MAX_STARTUP_PACKETS; round++) {
+      const packet = await readStartup(reader, Buffer.alloc(0));
+      switch (packet.kind) {
+        case 'ssl':
+        case 'gssenc':
+          // The stream is encrypted already.
+          stream.write(ANSWER_NO);
+          break;
+        case 'cancel':
+          await this.#cancel(stream, packet);
+          return;
+        case 'startup': {
+          if (packet.protocol >>> 16 !== 3) {
+            reader.detach();
+            await refuse(
+              stream,
+              SQLSTATE.featureNotSupported,
+              `protocol ${packet.protocol >>> 16}.${packet.protocol & 0xffff} is not supported: this gateway speaks 3.0 and 3.2`,
+            );
+            return;
+          }
+          let identity: Identity;
+          try {
+            identity = identityOf();
+          } catch (error) {
+            reader.detach();
+            await refuse(stream, SQLSTATE.invalidAuthorization, errorMessage(error));
+            return;
+          }
+          const connection = new PostgresConnection(this.#connections, {
+            stream,
+            reader,
+            clientAddr,
+            identity,
+            startup: packet,
+          });
+          await connection.run(() => pending.done());
+          return;
+        }
+      }
+    }
+    throw new NightlatchError('protocol', 'too many requests for encryption');
+  }
+
+  /** PostgreSQL answers a cancel request by closing the connection, whatever came of it. */
+  async #cancel(stream: Duplex, packet: Extract<StartupPacket, { kind: 'cancel' }>): Promise<void> {
+    try {
+      const known = await this.#connections.cancelKeys.cancel(packet.processId, packet.secret);
+      if (!known) this.#deps.log.debug('postgres: a cancel request with an unknown key');
+    } finally {
+      await finishStream(stream);
+    }
+  }
+}
+
+async function readStartup(reader: DbReader, read: Buffer): Promise<StartupPacket> {
+  const header = Buffer.concat([read, await reader.read(4 - read.length)]);
+  const body = await reader.read(decodeStartupLength(header));
+  return decodeStartup(body);
+}
+
+function addressKey(socket: net.Socket): string {
+  return `${socket.remoteAddress}|${socket.remotePort}|${socket.localPort}`;
+}
+
+function ignore(): void {
+  // 'close' follows every error.
+}

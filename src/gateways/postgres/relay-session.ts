@@ -1,0 +1,244 @@
+import type { Duplex } from 'node:stream';
+import { EVENTS } from '../../audit/catalog.ts';
+import { errorMessage } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import { formatDuration } from '../../resources/index.ts';
+import type { IdleWarning, Session, SessionEnd, SilenceGuard } from '../../session/types.ts';
+import { BackendTap } from '../../wire/postgres/backend-tap.ts';
+import { CommandTracker } from '../../wire/postgres/command-tracker.ts';
+import { FrontendTap } from '../../wire/postgres/frontend-tap.ts';
+import { encodeFatal, encodeNotice, TERMINATE } from '../../wire/postgres/messages.ts';
+import type { SentStatement } from '../../wire/postgres/sent-statement.ts';
+import { DbRelay, type DbRelayHandlers, finishStream } from '../common/db-relay.ts';
+import { SQLSTATE, sqlstateOf } from './sqlstate.ts';
+
+const IN_TRANSACTION = new Set([0x54, 0x45]);
+
+/** The two connections of a session, and what the relay needs to know of it. */
+export interface RelayOptions {
+  readonly session: Session;
+  readonly client: Duplex;
+  readonly server: Duplex;
+  readonly log: Logger;
+  readonly auditQueries: boolean;
+  readonly replication: boolean;
+  /** The limit on a transaction left open, as it stands; 0 milliseconds for none. */
+  idleInTransaction(): { timeoutMs: number; source: string };
+  /** Asks the database to cancel what runs on the server connection. */
+  cancel(): Promise<void>;
+}
+
+/**
+ * A PostgreSQL session from its first ReadyForQuery on: relays, reports activity, warns, and ends at a message boundary. The session's
+ * timers are in session/; here is none.
+ */
+export class RelaySession implements DbRelayHandlers {
+  readonly #options: RelayOptions;
+  readonly #tracker = new CommandTracker();
+  readonly #front: FrontendTap;
+  readonly #back: BackendTap;
+  readonly #relay: DbRelay;
+  /** Work has been reported as begun to the session. */
+  #working = false;
+  /** Work ends when the client's connection has taken what was written to it. */
+  #draining = false;
+  #notice: Buffer | undefined;
+  #closing: SessionEnd | undefined;
+  #lastWords: (() => void) | undefined;
+  #guard: { guard: SilenceGuard; timeoutMs: number } | undefined;
+  #guardArmed = false;
+  /** The text of the end when a transaction was left open. */
+  #transactionEnd: string | undefined;
+
+  constructor(options: RelayOptions) {
+    this.#options = options;
+    this.#front = new FrontendTap(
+      this.#tracker,
+      options.auditQueries ? { statement: (statement) => this.#audit(statement) } : {},
+      { copyDataCounts: !options.replication },
+    );
+    this.#back = new BackendTap(this.#tracker);
+    this.#relay = new DbRelay(options.client, options.server, this);
+  }
+
+  /** Starts with what either side sent behind the login. */
+  start(earlyFromClient: Buffer, earlyFromServer: Buffer): void {
+    this.#relay.start(earlyFromClient, earlyFromServer);
+  }
+
+  fromClient(chunk: Buffer, length: number): void {
+    const { session } = this.#options;
+    if (this.#front.push(chunk, length)) session.activity('input');
+    if (this.#tracker.busy && !this.#working) {
+      this.#working = true;
+      session.workStarted();
+    }
+    if (this.#guardArmed && this.#tracker.busy) this.#disarmGuard();
+  }
+
+  fromServer(chunk: Buffer, length: number): number {
+    if (this.#closing !== undefined || this.#notice !== undefined) return this.#toBoundary(chunk, length);
+    this.#back.push(chunk, length);
+    if (!this.#tracker.pending) this.#settled();
+    return length;
+  }
+
+  clientEnded(): void {
+    const { session, server } = this.#options;
+    // A client that has said goodbye may have sent commands before it: they are carried out to their end.
+    if (this.#front.terminated && this.#closing === undefined && this.#tracker.busy) server.end();
+    else void session.end('client_closed');
+  }
+
+  serverEnded(): void {
+    const { session } = this.#options;
+    void session.end(this.#front.terminated ? 'client_closed' : 'target_closed');
+  }
+
+  failed(error: unknown): void {
+    const { session, log } = this.#options;
+    log.warn('postgres: a message could not be read', { sid: session.id, error: errorMessage(error) });
+    void session.end('error', errorMessage(error));
+  }
+
+  /** SessionControl.warn */
+  warn(warning: IdleWarning): void {
+    // Nobody sees a notice before the next command's answer; a graphical client may show it at once.
+    const text = warning.text.replace('Press any key to keep it.', 'Any statement keeps it.');
+    this.#tell(encodeNotice('WARNING', SQLSTATE.warning, text));
+  }
+
+  /** SessionControl.warningCancelled */
+  warningCancelled(text: string): void {
+    this.#tell(encodeNotice('NOTICE', SQLSTATE.warning, text));
+  }
+
+  /** SessionControl.policyChanged */
+  policyChanged(): void {
+    if (this.#guardArmed && this.#guard?.timeoutMs !== this.#options.idleInTransaction().timeoutMs) this.#armGuard();
+  }
+
+  /** SessionControl.close */
+  async close(end: SessionEnd): Promise<void> {
+    const { client, server } = this.#options;
+    this.#closing = end;
+    this.#relay.muteClient();
+    if (this.#tracker.busy) {
+      // The database would carry on with it, and notice only at the end that nobody listens.
+      this.#options.cancel().catch((error: unknown) => {
+        this.#options.log.warn('postgres: a running command could not be cancelled', { error: errorMessage(error) });
+      });
+    }
+    const boundary =
+      !end.tell || client.destroyed || server.destroyed || this.#back.atBoundary
+        ? Promise.resolve()
+        : new Promise<void>((resolve) => {
+            this.#lastWords = resolve;
+            server.once('close', resolve);
+          });
+    await boundary;
+    const last =
+      end.tell && this.#back.atBoundary
+        ? encodeFatal(this.#sqlstate(end), this.#transactionEnd ?? end.text)
+        : undefined;
+    const goodbye = this.#front.atBoundary && !this.#front.terminated ? TERMINATE : undefined;
+    await Promise.all([finishStream(client, last), finishStream(server, goodbye)]);
+  }
+
+  /** SessionControl.abort */
+  abort(): void {
+    this.#options.client.destroy();
+    this.#options.server.destroy();
+  }
+
+  #sqlstate(end: SessionEnd): string {
+    return this.#transactionEnd === undefined ? sqlstateOf(end.cause) : SQLSTATE.idleInTransaction;
+  }
+
+  /** Puts a message in where the server is between two of its own. */
+  #tell(message: Buffer): void {
+    const { client } = this.#options;
+    if (this.#closing !== undefined || client.writableEnded || client.destroyed) return;
+    if (this.#back.atBoundary) client.write(message);
+    else this.#notice = this.#notice === undefined ? message : Buffer.concat([this.#notice, message]);
+  }
+
+  /** Lets pass what completes the message that is half sent; then comes what waits to be put in. */
+  #toBoundary(chunk: Buffer, length: number): number {
+    const taken = this.#back.push(chunk, length, true);
+    if (!this.#back.atBoundary) return taken;
+    if (this.#closing !== undefined) {
+      // The relay writes the taken bytes when this returns; the last words must come behind them.
+      const lastWords = this.#lastWords;
+      this.#lastWords = undefined;
+      if (lastWords !== undefined) queueMicrotask(lastWords);
+      return taken;
+    }
+    const notice = this.#notice!;
+    this.#notice = undefined;
+    const { client } = this.#options;
+    client.write(Buffer.concat([chunk.subarray(0, taken), notice]));
+    const rest = Buffer.from(chunk.subarray(taken, length));
+    if (this.fromServer(rest, rest.length) > 0) client.write(rest);
+    return 0;
+  }
+
+  /** The server owes nothing: work is over once the client has it, and an open transaction is left idle from here. */
+  #settled(): void {
+    const { client } = this.#options;
+    if (this.#working && !this.#draining) {
+      if (client.writableNeedDrain) {
+        this.#draining = true;
+        client.once('drain', () => {
+          this.#draining = false;
+          if (!this.#tracker.pending) this.#workEnded();
+        });
+      } else this.#workEnded();
+    }
+    if (IN_TRANSACTION.has(this.#tracker.status)) {
+      if (!this.#guardArmed) this.#armGuard();
+    } else if (this.#guardArmed) this.#disarmGuard();
+  }
+
+  #workEnded(): void {
+    if (!this.#working) return;
+    this.#working = false;
+    this.#options.session.workEnded();
+  }
+
+  #armGuard(): void {
+    const { session, idleInTransaction } = this.#options;
+    const { timeoutMs } = idleInTransaction();
+    if (this.#guard !== undefined && this.#guard.timeoutMs !== timeoutMs) {
+      this.#guard.guard.disarm();
+      this.#guard = undefined;
+    }
+    this.#guardArmed = true;
+    if (timeoutMs === 0) return;
+    this.#guard ??= { timeoutMs, guard: session.silenceGuard(timeoutMs, () => this.#transactionExpired()) };
+    this.#guard.guard.arm();
+  }
+
+  #disarmGuard(): void {
+    this.#guardArmed = false;
+    this.#guard?.guard.disarm();
+  }
+
+  #transactionExpired(): void {
+    const { session, idleInTransaction } = this.#options;
+    if (!this.#guardArmed) return;
+    const { timeoutMs, source } = idleInTransaction();
+    this.#transactionEnd = `Session ended: a transaction was left open without activity for ${formatDuration(timeoutMs)} (${source}).`;
+    void session.end('error', this.#transactionEnd);
+  }
+
+  #audit({ text, truncated, parameterCount, preparedName }: SentStatement): void {
+    const { event, code } = EVENTS.databaseSessionQuery;
+    this.#options.session.audit(event, code, {
+      db_query: text,
+      ...(truncated ? { db_query_truncated: true } : {}),
+      ...(parameterCount === undefined ? {} : { db_query_parameter_count: parameterCount }),
+      ...(preparedName === undefined || preparedName === '' ? {} : { db_statement_name: preparedName }),
+    });
+  }
+}

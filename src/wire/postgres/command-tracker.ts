@@ -1,0 +1,154 @@
+import { BACKEND, FRONTEND } from './messages.ts';
+
+/** Marks of the queue; an entry above zero is a run of extended-query messages of which so many are unanswered. */
+const SYNC = -1;
+const SIMPLE = -2;
+const COPY_END = -3;
+
+/**
+ * Knows whether a command is running: from the client's message to the ReadyForQuery that answers it, also in pipelines.
+ * Counting Sync against ReadyForQuery drifts around COPY (the server ignores a Sync while it reads copy data) and after errors (it
+ * ignores everything up to the next Sync), so the queue follows the server's states (protocol documentation, "Message Flow").
+ */
+export class CommandTracker {
+  readonly #queue: number[] = [];
+  /** The server reads copy data, and the client has not ended it yet. */
+  #copyIn = false;
+  /** After an error the server skips everything up to a Sync that the client has not sent yet. */
+  #skipping = false;
+  /** A real command is in the queue: a Sync alone or an empty query is no work. */
+  #counted = false;
+  /** Transaction status of the last ReadyForQuery: `I` idle, `T` in a transaction, `E` in a failed one. */
+  status = 0x49;
+
+  /** A command that counts as work is running. */
+  get busy(): boolean {
+    return this.#counted;
+  }
+
+  /** The server owes an answer, be it to a liveness check. */
+  get pending(): boolean {
+    return this.#queue.length > 0;
+  }
+
+  /** The client sent a message of this type; `counts` says whether it carries a command. */
+  client(type: number, counts: boolean): void {
+    const queue = this.#queue;
+    switch (type) {
+      case FRONTEND.query:
+      case FRONTEND.functionCall:
+        if (this.#skipping) return;
+        if (this.#copyIn) {
+          // The server takes it for the end of the copy, an error, and does not execute it.
+          this.#copyIn = false;
+          return;
+        }
+        queue.push(SIMPLE);
+        break;
+      case FRONTEND.sync:
+        if (this.#copyIn) return;
+        this.#skipping = false;
+        queue.push(SYNC);
+        return;
+      case FRONTEND.parse:
+      case FRONTEND.bind:
+      case FRONTEND.execute:
+      case FRONTEND.describe:
+      case FRONTEND.close: {
+        if (this.#skipping) return;
+        const last = queue.length - 1;
+        if (last >= 0 && queue[last]! > 0) queue[last]! += 1;
+        else queue.push(1);
+        break;
+      }
+      case FRONTEND.copyDone:
+      case FRONTEND.copyFail:
+        if (this.#copyIn) this.#copyIn = false;
+        else if (queue.length > 0 && !this.#skipping) queue.push(COPY_END);
+        return;
+      default:
+        return;
+    }
+    if (counts) this.#counted = true;
+  }
+
+  /** The server sent a message of this type. ReadyForQuery comes through `ready`. */
+  server(type: number): void {
+    switch (type) {
+      case BACKEND.parseComplete:
+      case BACKEND.bindComplete:
+      case BACKEND.closeComplete:
+      case BACKEND.rowDescription:
+      case BACKEND.noData:
+      case BACKEND.commandComplete:
+      case BACKEND.portalSuspended:
+      case BACKEND.emptyQueryResponse:
+        this.#answered();
+        return;
+      case BACKEND.copyInResponse:
+      case BACKEND.copyBothResponse:
+        this.#copyStarted();
+        return;
+      case BACKEND.errorResponse:
+        this.#failed();
+        return;
+      default:
+    }
+  }
+
+  /** ReadyForQuery with its transaction status. */
+  ready(status: number): void {
+    this.status = status;
+    const queue = this.#queue;
+    while (queue.length > 0) {
+      const mark = queue.shift()!;
+      if (mark === SYNC || mark === SIMPLE) break;
+    }
+    // What ended a copy that never began means nothing to the server.
+    while (queue[0] === COPY_END) queue.shift();
+    this.#copyIn = false;
+    if (queue.length === 0) this.#counted = false;
+  }
+
+  /** One extended-query message has its answer. The answers of a simple query mean nothing here. */
+  #answered(): void {
+    const queue = this.#queue;
+    if (queue.length === 0 || queue[0]! <= 0) return;
+    queue[0]! -= 1;
+    if (queue[0] === 0) {
+      queue.shift();
+      if (queue.length === 0) this.#counted = false;
+    }
+  }
+
+  /** The server reads copy data now, and ignores each Sync until the client ends the copy. */
+  #copyStarted(): void {
+    const queue = this.#queue;
+    let at = queue.length > 0 && queue[0] !== SYNC ? 1 : 0;
+    this.#copyIn = true;
+    while (at < queue.length) {
+      const mark = queue[at]!;
+      if (mark > 0) {
+        at += 1;
+        continue;
+      }
+      queue.splice(at, 1);
+      if (mark === COPY_END || mark === SIMPLE) {
+        this.#copyIn = false;
+        break;
+      }
+    }
+  }
+
+  #failed(): void {
+    const queue = this.#queue;
+    this.#copyIn = false;
+    // The error of a simple query, or of a Sync that could not commit: ReadyForQuery follows.
+    if (queue.length === 0 || queue[0]! <= 0) return;
+    while (queue.length > 0 && queue[0] !== SYNC) queue.shift();
+    if (queue.length === 0) {
+      this.#skipping = true;
+      this.#counted = false;
+    }
+  }
+}
