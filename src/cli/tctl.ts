@@ -22,9 +22,11 @@ function formats<const T extends string>(command: Command, fallback: T, ...other
   return command.option('--format <format>', `Output format: ${all.join(', ')}.`, oneOf(...all), fallback);
 }
 
-formats(program.command('status').description('Report cluster status, and the CA pin for tsh login.'), 'text', 'json').action(
-  (options) => onServer(async (api) => (await import('./tctl/status.ts')).status(api, options.format)),
-);
+formats(
+  program.command('status').description('Report cluster status, and the CA pin for tsh login.'),
+  'text',
+  'json',
+).action((options) => onServer(async (api) => (await import('./tctl/status.ts')).status(api, options.format)));
 
 formats(
   program
@@ -38,7 +40,9 @@ formats(
   'yaml',
   'json',
   'text',
-).action((refs, options) => onServer(async (api) => (await import('./tctl/resources.ts')).get(api, refs, options.format)));
+).action((refs, options) =>
+  onServer(async (api) => (await import('./tctl/resources.ts')).get(api, refs, options.format)),
+);
 
 program
   .command('create [filename]')
@@ -124,14 +128,16 @@ program
   .action((options) => onServer(async (api) => (await import('./tctl/lock.ts')).lock(api, options)));
 
 const sessions = program.command('sessions').description('Live sessions.');
-formats(sessions.command('ls').description('List live sessions, and when each ends.'), 'text', 'json').action((options) =>
-  onServer(async (api) => (await import('./tctl/sessions.ts')).listSessions(api, options.format)),
+formats(sessions.command('ls').description('List live sessions, and when each ends.'), 'text', 'json').action(
+  (options) => onServer(async (api) => (await import('./tctl/sessions.ts')).listSessions(api, options.format)),
 );
 sessions
   .command('kill <id>')
   .description('End a session; the user is told the message.')
   .option('--message <text>', 'Why, for the user and the audit log.', '')
-  .action((id, options) => onServer(async (api) => (await import('./tctl/sessions.ts')).killSession(api, id, options.message)));
+  .action((id, options) =>
+    onServer(async (api) => (await import('./tctl/sessions.ts')).killSession(api, id, options.message)),
+  );
 
 const idle = program.command('idle').description('Explain, rehearse and prove the idle policy.');
 formats(
@@ -155,7 +161,9 @@ formats(
 formats(
   idle
     .command('report')
-    .description('The evidence: sessions, limits, longest idle stretch, how late cuts were, settings and their changes.')
+    .description(
+      'The evidence: sessions, limits, longest idle stretch, how late cuts were, settings and their changes.',
+    )
     .option('--from <time>', 'Date, time (RFC 3339) or how long ago; default 30 days.')
     .option('--to <time>', 'Date, time (RFC 3339) or how long ago; default now.'),
   'text',
@@ -168,9 +176,17 @@ auth
   .command('sign')
   .description('Make an identity for a machine, a host or a database server.')
   .option('--user <name>', 'User of the identity.')
-  .option('--host <names>', 'Names of the database server (--format=db) or of the host (--format=openssh), with commas.')
+  .option(
+    '--host <names>',
+    'Names of the database server (--format=db) or of the host (--format=openssh), with commas.',
+  )
   .requiredOption('-o, --out <path>', 'Where to write it.')
-  .option('--format <format>', 'file, openssh, tls, db or kubernetes.', oneOf('file', 'openssh', 'tls', 'db', 'kubernetes'), 'file')
+  .option(
+    '--format <format>',
+    'file, openssh, tls, db or kubernetes.',
+    oneOf('file', 'openssh', 'tls', 'db', 'kubernetes'),
+    'file',
+  )
   .option('--ttl <duration>', 'How long it is good.', '12h')
   .option('--kube-cluster-name <name>', 'Cluster that a kubeconfig is for.')
   .option('--proxy <host:port>', 'Address that a kubeconfig names; the public one without it.')

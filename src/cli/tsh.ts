@@ -99,6 +99,7 @@ program
   .option('--insecure', 'Do not check the certificate of the server.')
   .option('--ca-pin <pin>', 'Pin of the cluster’s CA, as tctl status prints it: sha256:…')
   .option('--password-fd <n>', 'Read the new password from this file descriptor.', wholeNumber)
+  .option('--otp-fd <n>', 'Print the otpauth URI, and read the first code from this file descriptor.', wholeNumber)
   .action(async (url, options) => (await import('./tsh/invite.ts')).invite(url, { ...globals(), ...options }));
 
 program

@@ -93,7 +93,10 @@ export function refuseIfLocked(ctx: ServerContext, user: string): void {
   const lock = findLock(snapshot, { user, roles, nowMs: ctx.clock.wallMs() });
   if (lock === undefined) return;
   const message = lock.spec.message;
-  throw new NightlatchError('access_denied', `you are locked out${message === undefined || message === '' ? '' : `: ${message}`}`);
+  throw new NightlatchError(
+    'access_denied',
+    `you are locked out${message === undefined || message === '' ? '' : `: ${message}`}`,
+  );
 }
 
 function spkiOf(pem: string): Buffer {

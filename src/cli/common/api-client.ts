@@ -1,4 +1,4 @@
-import type { IncomingMessage, RequestOptions } from 'node:http';
+import type { Agent, ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
 import type { ConnectionOptions } from 'node:tls';
 import { type ErrorCode, NightlatchError } from '../../core/errors.ts';
 import type { ErrorBody } from '../../wire/api/messages.ts';
@@ -77,7 +77,7 @@ export function addressOf(endpoint: Endpoint): string {
 export class ApiClient {
   readonly endpoint: Endpoint;
   readonly #timeoutMs: number;
-  #agent: { destroy(): void } | undefined;
+  #agent: Agent | undefined;
 
   constructor(endpoint: Endpoint, options: { timeoutMs?: number } = {}) {
     this.endpoint = endpoint;
@@ -136,18 +136,20 @@ export class ApiClient {
     });
   }
 
-  async #transport(options: RequestOptions) {
+  async #transport(
+    options: RequestOptions,
+  ): Promise<(onResponse: (response: IncomingMessage) => void) => ClientRequest> {
     const endpoint = this.endpoint;
     if (endpoint.kind === 'socket') {
       const http = await import('node:http');
-      const agent = (this.#agent ??= new http.Agent({ keepAlive: true })) as InstanceType<typeof http.Agent>;
-      return (onResponse: (response: IncomingMessage) => void) =>
-        http.request({ ...options, socketPath: endpoint.path, agent }, onResponse);
+      const agent = this.#agent ?? new http.Agent({ keepAlive: true });
+      this.#agent = agent;
+      return (onResponse) => http.request({ ...options, socketPath: endpoint.path, agent }, onResponse);
     }
     const https = await import('node:https');
-    const agent = (this.#agent ??= new https.Agent({ keepAlive: true })) as InstanceType<typeof https.Agent>;
-    return (onResponse: (response: IncomingMessage) => void) =>
-      https.request({ ...options, ...tlsOptions(endpoint, 'http/1.1'), agent }, onResponse);
+    const agent = this.#agent ?? new https.Agent({ keepAlive: true });
+    this.#agent = agent;
+    return (onResponse) => https.request({ ...options, ...tlsOptions(endpoint, 'http/1.1'), agent }, onResponse);
   }
 
   #explain(error: Error): Error {

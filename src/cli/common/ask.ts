@@ -28,7 +28,8 @@ export function isInteractive(): boolean {
 }
 
 function requireTerminal(what: string, instead: string): void {
-  if (!isInteractive()) throw new NightlatchError('bad_parameter', `there is no terminal to ask for the ${what}; ${instead}`);
+  if (!isInteractive())
+    throw new NightlatchError('bad_parameter', `there is no terminal to ask for the ${what}; ${instead}`);
 }
 
 // What is asked goes to standard error, so that standard output holds the command's own result alone.

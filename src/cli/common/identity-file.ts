@@ -43,7 +43,8 @@ export function parseIdentityFile(text: string, path: string): IdentityFile {
     [certificates[1], "the cluster's TLS certificate authority"],
     [authority?.[1], "the cluster's SSH certificate authority"],
   ].find(([found]) => found === undefined);
-  if (missing !== undefined) throw new NightlatchError('bad_parameter', `${path} is no identity file: it lacks ${missing[1]}`);
+  if (missing !== undefined)
+    throw new NightlatchError('bad_parameter', `${path} is no identity file: it lacks ${missing[1]}`);
   return {
     privateKey: privateKey!,
     sshCertificate: sshCertificate!,

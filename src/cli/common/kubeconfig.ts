@@ -37,9 +37,7 @@ export function kubeconfig(spec: KubeconfigSpec): string {
         user: { 'client-certificate-data': base64(spec.cert), 'client-key-data': base64(spec.key) },
       },
     ],
-    contexts: [
-      { name: spec.cluster, context: { cluster: spec.cluster, user: `${spec.user}@${spec.cluster}` } },
-    ],
+    contexts: [{ name: spec.cluster, context: { cluster: spec.cluster, user: `${spec.user}@${spec.cluster}` } }],
     'current-context': spec.cluster,
   };
   return `${JSON.stringify(config, null, 2)}\n`;

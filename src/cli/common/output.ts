@@ -66,5 +66,8 @@ export async function formatTable(header: readonly string[], rows: readonly (rea
 /** Two columns without a header, as `tctl status` prints. */
 export function formatPairs(pairs: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...pairs.map(([name]) => name.length));
-  return pairs.map(([name, value]) => `${name.padEnd(width)} ${printable(value)}`.trimEnd()).join('\n').concat('\n');
+  return pairs
+    .map(([name, value]) => `${name.padEnd(width)} ${printable(value)}`.trimEnd())
+    .join('\n')
+    .concat('\n');
 }

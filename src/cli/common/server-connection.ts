@@ -34,7 +34,10 @@ async function openServer(options: ServerOptions): Promise<{ api: ApiClient; dis
     const socket = join(await dataDirOf(options), ADMIN_SOCKET_NAME);
     if (existsSync(socket)) return { api: new ApiClient({ kind: 'socket', path: socket }), dispose: () => {} };
     if (named) {
-      throw new NightlatchError('unavailable', `there is no socket ${socket}: is nightlatch running there, with this data directory?`);
+      throw new NightlatchError(
+        'unavailable',
+        `there is no socket ${socket}: is nightlatch running there, with this data directory?`,
+      );
     }
   }
   const signIn = openRemote(options);
@@ -63,12 +66,13 @@ async function dataDirOf(options: ServerOptions): Promise<string> {
   if (options.dataDir !== undefined) return options.dataDir;
   const fromEnvironment = process.env.NIGHTLATCH_CONFIG_FILE || process.env.TELEPORT_CONFIG_FILE;
   const named = options.config ?? fromEnvironment;
-  const text = named === undefined ? CONFIG_FILES.map(tryRead).find((found) => found !== undefined) : readUserFile(named);
+  const text =
+    named === undefined ? CONFIG_FILES.map(tryRead).find((found) => found !== undefined) : readUserFile(named);
   if (text === undefined) return DEFAULT_DATA_DIR;
   const { parse } = await import('yaml');
   // Only this one setting is wanted; the daemon is the one that checks the file.
-  const config = parse(text, { logLevel: 'silent' }) as { teleport?: { data_dir?: unknown }; nightlatch?: { data_dir?: unknown } } | null;
-  const dataDir = config?.nightlatch?.data_dir ?? config?.teleport?.data_dir;
+  const config = parse(text, { logLevel: 'silent' }) as { teleport?: { data_dir?: unknown } | null } | null;
+  const dataDir = config?.teleport?.data_dir;
   return typeof dataDir === 'string' ? dataDir : DEFAULT_DATA_DIR;
 }
 

@@ -1,5 +1,5 @@
-import type { LiveSessionMessage } from '../../wire/api/messages.ts';
 import { formatDuration } from '../../resources/duration.ts';
+import type { LiveSessionMessage } from '../../wire/api/messages.ts';
 import { formatAge, formatTable } from './output.ts';
 
 /** Live sessions as a table; `withUser` adds whose they are. */
@@ -8,7 +8,17 @@ export async function formatSessions(
   nowMs: number,
   withUser: boolean,
 ): Promise<string> {
-  const header = ['ID', 'Kind', ...(withUser ? ['User'] : []), 'Target', 'Since', 'Idle For', 'Ends In', 'Limit', 'Source'];
+  const header = [
+    'ID',
+    'Kind',
+    ...(withUser ? ['User'] : []),
+    'Target',
+    'Since',
+    'Idle For',
+    'Ends In',
+    'Limit',
+    'Source',
+  ];
   const rows = sessions.map((session) => [
     session.id,
     session.protocol,

@@ -32,7 +32,13 @@ export async function queryAudit(api: ApiClient, options: AuditOptions): Promise
     process.stdout.write(events.map((event) => `${JSON.stringify(event)}\n`).join(''));
     return;
   }
-  const rows = events.map((event) => [event.time, event.code, event.event, String(event['user'] ?? ''), detailsOf(event)]);
+  const rows = events.map((event) => [
+    event.time,
+    event.code,
+    event.event,
+    String(event['user'] ?? ''),
+    detailsOf(event),
+  ]);
   process.stdout.write(await formatTable(['Time', 'Code', 'Event', 'User', 'Details'], rows));
 }
 

@@ -2,13 +2,13 @@ import { existsSync } from 'node:fs';
 import { NightlatchError } from '../../core/errors.ts';
 import { parseDuration } from '../../resources/duration.ts';
 import type { CertificatesResponse, PingResponse } from '../../wire/api/messages.ts';
+import { parseAddress } from '../common/address.ts';
 import type { ApiClient } from '../common/api-client.ts';
 import { writeFileAtomic } from '../common/files.ts';
 import { formatIdentityFile } from '../common/identity-file.ts';
 import { generateKeyPair } from '../common/key-pair.ts';
-import { commaList } from '../common/program.ts';
-import { parseAddress } from '../common/address.ts';
 import { kubeconfig } from '../common/kubeconfig.ts';
+import { commaList } from '../common/program.ts';
 
 export const SIGN_FORMATS = ['file', 'openssh', 'db', 'kubernetes', 'tls'] as const;
 
@@ -45,7 +45,8 @@ async function signed(
 ): Promise<readonly (readonly [path: string, content: string])[]> {
   const { out, format } = options;
   if (format === 'db') {
-    if (options.host === undefined) throw new NightlatchError('bad_parameter', 'missing --host: the names of the database server');
+    if (options.host === undefined)
+      throw new NightlatchError('bad_parameter', 'missing --host: the names of the database server');
     const body = { hosts: commaList(options.host), ttlMs };
     const answer = await api.post<{ keyPem: string; certPem: string; ca: string }>('/v1/auth/sign/database', body);
     return [
@@ -98,7 +99,20 @@ async function signed(
       const ping = await api.get<PingResponse>('/v1/ping');
       const { host, port } = parseAddress(options.proxy ?? ping.publicAddr);
       const cluster = options.kubeClusterName ?? answer.clusterName;
-      return [[out, kubeconfig({ cluster, user: answer.user, host, port, ca: answer.cas.tlsHostCa, cert: tls(), key: keys.privatePem })]];
+      return [
+        [
+          out,
+          kubeconfig({
+            cluster,
+            user: answer.user,
+            host,
+            port,
+            ca: answer.cas.tlsHostCa,
+            cert: tls(),
+            key: keys.privatePem,
+          }),
+        ],
+      ];
     }
   }
 }

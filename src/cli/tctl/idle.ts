@@ -1,5 +1,10 @@
 import { formatDuration } from '../../resources/duration.ts';
-import type { ExplainRequest, ExplainResponse, IdlePolicyMessage, RehearsedSessionMessage } from '../../wire/api/messages.ts';
+import type {
+  ExplainRequest,
+  ExplainResponse,
+  IdlePolicyMessage,
+  RehearsedSessionMessage,
+} from '../../wire/api/messages.ts';
 import type { ApiClient } from '../common/api-client.ts';
 import { formatAge, formatPairs, formatTable, printable } from '../common/output.ts';
 import { commaList } from '../common/program.ts';
@@ -43,7 +48,10 @@ export async function formatExplanation(answer: ExplainResponse): Promise<string
     source.name,
     source.timeoutMs === 0 ? 'never' : formatDuration(source.timeoutMs),
   ]);
-  const table = sources.length === 0 ? 'No place sets an idle timeout.\n' : await formatTable(['', 'Source', 'Idle Timeout'], sources);
+  const table =
+    sources.length === 0
+      ? 'No place sets an idle timeout.\n'
+      : await formatTable(['', 'Source', 'Idle Timeout'], sources);
   return `${formatPairs(pairs)}\n${table}`;
 }
 
@@ -84,7 +92,9 @@ export async function formatRehearsal(sessions: readonly RehearsedSessionMessage
     session.target.displayName,
     formatAge(session.idleForMs),
     EFFECTS[effect],
-    newTimeoutMs === 0 ? 'never' : `${formatDuration(newTimeoutMs)}${newTimeoutSource === '' ? '' : ` (${printable(newTimeoutSource)})`}`,
+    newTimeoutMs === 0
+      ? 'never'
+      : `${formatDuration(newTimeoutMs)}${newTimeoutSource === '' ? '' : ` (${printable(newTimeoutSource)})`}`,
     effect === 'revoked' ? 'now' : newEndsInMs === null ? 'never' : formatAge(newEndsInMs),
   ]);
   const table = await formatTable(['ID', 'User', 'Target', 'Idle For', 'Effect', 'New Limit', 'Ends In'], rows);

@@ -32,7 +32,9 @@ const name: Column = ['Name', (resource) => resource.metadata.name];
 
 /** Labels of our own bookkeeping are left out of tables. */
 function visibleLabels(resource: ResourceMessage): Record<string, string> {
-  return Object.fromEntries(Object.entries(resource.metadata.labels ?? {}).filter(([key]) => !key.startsWith('teleport.dev/')));
+  return Object.fromEntries(
+    Object.entries(resource.metadata.labels ?? {}).filter(([key]) => !key.startsWith('teleport.dev/')),
+  );
 }
 
 function options(resource: ResourceMessage): Readonly<Record<string, unknown>> {

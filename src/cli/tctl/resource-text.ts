@@ -1,5 +1,5 @@
-import { quoted } from '../common/output.ts';
 import type { WriteResourceResponse } from '../../wire/api/messages.ts';
+import { quoted } from '../common/output.ts';
 
 /** How Teleport calls each kind in its messages. */
 const NAMES: Readonly<Record<string, string>> = {
@@ -19,7 +19,8 @@ const SINGLETON_KINDS = new Set(['cluster_auth_preference', 'cluster_networking_
 export function writtenText(response: WriteResourceResponse, mode: 'create' | 'upsert' | 'update'): string {
   const { kind, name, existed } = response;
   if (kind === 'cluster_networking_config') return 'cluster networking configuration has been updated';
-  if (kind === 'cluster_auth_preference') return `cluster auth preference has been ${mode === 'update' ? 'updated' : 'created'}`;
+  if (kind === 'cluster_auth_preference')
+    return `cluster auth preference has been ${mode === 'update' ? 'updated' : 'created'}`;
   const updated = mode === 'update' || (existed && SAYS_UPDATED.has(kind)) || kind === 'windows_desktop';
   return `${NAMES[kind] ?? kind} ${quoted(name)} has been ${updated ? 'updated' : 'created'}`;
 }

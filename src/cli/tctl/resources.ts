@@ -30,7 +30,10 @@ export function parseRef(text: string): ResourceRef {
   const slash = text.indexOf('/');
   const [kind, name] = slash < 0 ? [text, ''] : [text.slice(0, slash), text.slice(slash + 1)];
   if (!/^[\w-]+$/.test(kind)) {
-    throw new NightlatchError('bad_parameter', `${JSON.stringify(text)} is no resource; expected KIND or KIND/NAME, e.g. role/access`);
+    throw new NightlatchError(
+      'bad_parameter',
+      `${JSON.stringify(text)} is no resource; expected KIND or KIND/NAME, e.g. role/access`,
+    );
   }
   return name === '' ? { kind } : { kind, name };
 }
@@ -79,7 +82,9 @@ async function write(api: ApiClient, resource: unknown, mode: WriteMode, confirm
     for (const warning of response.warnings) process.stderr.write(`WARNING: ${printable(warning)}\n`);
   } catch (error) {
     if (!(error instanceof NightlatchError) || error.code !== 'already_exists') throw error;
-    throw new NightlatchError('already_exists', `${error.message}, use -f or --force flag to overwrite`, { cause: error });
+    throw new NightlatchError('already_exists', `${error.message}, use -f or --force flag to overwrite`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,9 +1,9 @@
+import { NightlatchError } from '../../core/errors.ts';
 import { formatDuration, parseDuration } from '../../resources/duration.ts';
 import type { AddUserRequest, InviteResponse, ResourceMessage } from '../../wire/api/messages.ts';
 import type { ApiClient } from '../common/api-client.ts';
 import { formatTable, printable } from '../common/output.ts';
 import { commaList } from '../common/program.ts';
-import { NightlatchError } from '../../core/errors.ts';
 import { fetchResources } from './resources.ts';
 
 export type TextOrJson = 'text' | 'json';
@@ -71,7 +71,9 @@ function printInvite(invite: InviteResponse, format: TextOrJson, text: string): 
     process.stdout.write(`${JSON.stringify(invite, null, 4)}\n`);
     return;
   }
-  const valid = formatDuration(Math.round(invite.ttlMs / 1000) * 1000).replace(/(?<=[hm])0s$/, '').replace(/(?<=h)0m$/, '');
+  const valid = formatDuration(Math.round(invite.ttlMs / 1000) * 1000)
+    .replace(/(?<=[hm])0s$/, '')
+    .replace(/(?<=h)0m$/, '');
   process.stdout.write(
     `User "${printable(invite.user)}" ${text}, link is valid for ${valid}:\n${printable(invite.url)}\n\n` +
       `NOTE: Make sure ${new URL(invite.url).host} points at a Nightlatch proxy which users can access.\n`,

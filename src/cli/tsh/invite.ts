@@ -11,6 +11,8 @@ export interface InviteOptions {
   readonly insecure?: boolean;
   readonly caPin?: string;
   readonly passwordFd?: number;
+  /** Where the first code comes from; the secret to make it from is printed on standard output. */
+  readonly otpFd?: number;
 }
 
 /** `tsh invite URL`: an invitation accepted in the terminal. */
@@ -22,8 +24,9 @@ export async function invite(url: string, options: InviteOptions): Promise<void>
     const invitation = await api.post<InvitationResponse>('/v1/invitations/lookup', { token });
     const user = printable(invitation.user);
     process.stderr.write(`Welcome to ${printable(invitation.clusterName)}, ${user}.\n`);
-    const password = options.passwordFd === undefined ? await askNewPassword() : readSecret(options.passwordFd, 'password');
-    const otp = invitation.otpUri === undefined ? undefined : await enrol(invitation.otpUri);
+    const password =
+      options.passwordFd === undefined ? await askNewPassword() : readSecret(options.passwordFd, 'password');
+    const otp = invitation.otpUri === undefined ? undefined : await enrol(invitation.otpUri, options.otpFd);
     const request: AcceptInvitationRequest = { token, password, ...(otp === undefined ? {} : { otp }) };
     await api.post('/v1/invitations/accept', request);
     process.stdout.write(
@@ -53,13 +56,17 @@ async function askNewPassword(): Promise<string> {
 }
 
 /** Shows the second factor to enrol, as a code to scan and as text, and asks for the first code it gives. */
-async function enrol(otpUri: string): Promise<string> {
-  const secret = new URL(otpUri).searchParams.get('secret') ?? '';
+async function enrol(otpUri: string, fd: number | undefined): Promise<string> {
+  if (fd !== undefined) {
+    process.stdout.write(`${printable(otpUri)}\n`);
+    return readSecret(fd, 'one-time code');
+  }
+  const secret = printable(new URL(otpUri).searchParams.get('secret') ?? '');
   if (isInteractive()) {
     const { renderUnicodeCompact } = await import('uqr');
-    process.stderr.write(`\nScan this with an authenticator app:\n\n${renderUnicodeCompact(otpUri)}\n\nor type in its secret: `);
+    const code = renderUnicodeCompact(otpUri);
+    process.stderr.write(`\nScan this with an authenticator app:\n\n${code}\n\nor type in its secret: ${secret}\n\n`);
   }
-  process.stderr.write(`${printable(secret)}\n`);
-  const code = await askLine('Code that the app shows:', 'one-time code', 'run tsh invite in a terminal');
+  const code = await askLine('Code that the app shows:', 'one-time code', 'pass it with --otp-fd');
   return code.replaceAll(' ', '');
 }

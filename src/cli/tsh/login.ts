@@ -40,7 +40,8 @@ export async function login(options: LoginOptions): Promise<void> {
     return status({ proxy: formatAddress(current.host, current.port) });
   }
   const address = options.proxy ?? (current === undefined ? undefined : formatAddress(current.host, current.port));
-  if (address === undefined) throw new NightlatchError('bad_parameter', 'no proxy address specified, missed --proxy flag?');
+  if (address === undefined)
+    throw new NightlatchError('bad_parameter', 'no proxy address specified, missed --proxy flag?');
   const { host, port } = parseAddress(address, current?.port);
   const { endpoint, trust } = await establishTrust({ kind: 'tls', host, port }, options, store);
   const api = new ApiClient(endpoint);
@@ -268,7 +269,9 @@ function writeKnownHosts(path: string, answer: CertificatesResponse): void {
 export function logout(options: GlobalOptions): void {
   const store = new ProfileStore();
   const profiles =
-    options.proxy === undefined ? store.list() : [store.read(parseAddress(options.proxy).host)].filter((p) => p !== undefined);
+    options.proxy === undefined
+      ? store.list()
+      : [store.read(parseAddress(options.proxy).host)].filter((p) => p !== undefined);
   if (profiles.length === 0) {
     process.stdout.write('Not logged in.\n');
     return;

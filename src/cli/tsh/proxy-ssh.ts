@@ -30,6 +30,7 @@ export async function proxySsh(globals: GlobalOptions, target: string): Promise<
 function parseProxyTarget(target: string): { node: string; port: number } {
   const match = /^(?:.*@)?([^@:]+)(?::(\d{1,5}))?$/s.exec(target);
   const port = match?.[2] === undefined ? 0 : Number(match[2]);
-  if (match === null || port > 65535) throw new NightlatchError('bad_parameter', `${JSON.stringify(target)} is no NODE:PORT`);
+  if (match === null || port > 65535)
+    throw new NightlatchError('bad_parameter', `${JSON.stringify(target)} is no NODE:PORT`);
   return { node: match[1]!, port };
 }

@@ -25,7 +25,9 @@ export async function runInPlace(
       child.once('error', (error: NodeJS.ErrnoException) =>
         reject(
           error.code === 'ENOENT'
-            ? new NightlatchError('not_found', `cannot run ${program}: it is not installed (${options.hint})`, { cause: error })
+            ? new NightlatchError('not_found', `cannot run ${program}: it is not installed (${options.hint})`, {
+                cause: error,
+              })
             : error,
         ),
       );
@@ -39,6 +41,13 @@ export async function runInPlace(
 }
 
 function signalNumber(signal: NodeJS.Signals): number {
-  const numbers: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 };
+  const numbers: Partial<Record<NodeJS.Signals, number>> = {
+    SIGHUP: 1,
+    SIGINT: 2,
+    SIGQUIT: 3,
+    SIGKILL: 9,
+    SIGPIPE: 13,
+    SIGTERM: 15,
+  };
   return numbers[signal] ?? 0;
 }

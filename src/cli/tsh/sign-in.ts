@@ -45,7 +45,8 @@ export function openSignIn(options: GlobalOptions, store = new ProfileStore()): 
   if (options.insecure === true) warnInsecure();
   if (options.identity !== undefined) return openIdentity(options.identity, options, store);
   const profile = findProfile(options, store);
-  if (profile === undefined) throw new NightlatchError('unauthenticated', 'Not logged in. Run tsh login --proxy=HOST:PORT.');
+  if (profile === undefined)
+    throw new NightlatchError('unauthenticated', 'Not logged in. Run tsh login --proxy=HOST:PORT.');
   if (options.user !== undefined && options.user !== profile.user) {
     throw new NightlatchError(
       'unauthenticated',
@@ -97,7 +98,8 @@ export function endpointOf(profile: Profile, cas: string | undefined, insecure =
 function openIdentity(path: string, options: GlobalOptions, store: ProfileStore): SignIn {
   const identity = parseIdentityFile(readUserFile(path), path);
   const info = describeSshCertificate(identity.sshCertificate);
-  if (info.expiresAtMs <= Date.now()) throw new NightlatchError('unauthenticated', `the certificates in ${path} have expired`);
+  if (info.expiresAtMs <= Date.now())
+    throw new NightlatchError('unauthenticated', `the certificates in ${path} have expired`);
   const proxy = options.proxy ?? store.currentName();
   if (proxy === undefined) throw new NightlatchError('bad_parameter', 'an identity file needs --proxy=HOST:PORT');
   const stored = options.proxy === undefined ? store.read() : undefined;

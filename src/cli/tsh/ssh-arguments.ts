@@ -55,7 +55,13 @@ export function parseSshArguments(args: readonly string[]): SshCommandLine {
   if (long.has('forward-agent')) flags.push('-A');
   if (long.has('no-remote-exec')) flags.push('-N');
   if (long.has('port')) flags.push('-p', long.get('port')!);
-  return { flags, node, command: args.slice(at + 1), options: optionsOf(long), ...(user === undefined ? {} : { login: checkLogin(user) }) };
+  return {
+    flags,
+    node,
+    command: args.slice(at + 1),
+    options: optionsOf(long),
+    ...(user === undefined ? {} : { login: checkLogin(user) }),
+  };
 }
 
 function optionsOf(long: ReadonlyMap<string, string>): SshCommandLine['options'] {

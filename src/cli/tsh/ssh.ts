@@ -2,9 +2,9 @@ import { userInfo } from 'node:os';
 import { NightlatchError } from '../../core/errors.ts';
 import type { Profile } from './profile.ts';
 import { runInPlace } from './run.ts';
+import { type GlobalOptions, openSignIn, type SignIn } from './sign-in.ts';
 import { checkNodeName, parseSshArguments, splitTarget } from './ssh-arguments.ts';
 import { sshConfig, sshOptions } from './ssh-config.ts';
-import { type GlobalOptions, openSignIn, type SignIn } from './sign-in.ts';
 
 const OPENSSH_HINT = 'the package openssh-client brings it';
 
@@ -32,9 +32,13 @@ export async function ssh(globals: GlobalOptions, args: readonly string[]): Prom
     requireSshCertificate(signIn);
     const node = shortNodeName(line.node, signIn.profile.cluster);
     const login = line.login ?? defaultLogin(signIn.profile);
-    await runInPlace('ssh', [...optionArguments(signIn), ...aliasFor(node, signIn), ...line.flags, '-l', login, '--', node, ...line.command], {
-      hint: OPENSSH_HINT,
-    });
+    await runInPlace(
+      'ssh',
+      [...optionArguments(signIn), ...aliasFor(node, signIn), ...line.flags, '-l', login, '--', node, ...line.command],
+      {
+        hint: OPENSSH_HINT,
+      },
+    );
   } finally {
     signIn.dispose();
   }
@@ -54,7 +58,13 @@ export async function scp(globals: GlobalOptions, args: readonly string[]): Prom
     }
     await runInPlace(
       'scp',
-      [...optionArguments(signIn), ...aliasFor(nodes[0]!, signIn), ...flags, '--', ...targets.map((target) => target.argument)],
+      [
+        ...optionArguments(signIn),
+        ...aliasFor(nodes[0]!, signIn),
+        ...flags,
+        '--',
+        ...targets.map((target) => target.argument),
+      ],
       { hint: OPENSSH_HINT },
     );
   } finally {
@@ -67,7 +77,10 @@ export function config(globals: GlobalOptions): void {
   const signIn = openSignIn(globals);
   try {
     if (signIn.identityFile !== undefined) {
-      throw new NightlatchError('bad_parameter', 'tsh config needs a sign-in (tsh login): the files of -i live only as long as tsh');
+      throw new NightlatchError(
+        'bad_parameter',
+        'tsh config needs a sign-in (tsh login): the files of -i live only as long as tsh',
+      );
     }
     process.stdout.write(sshConfig(signIn));
   } finally {
@@ -75,7 +88,10 @@ export function config(globals: GlobalOptions): void {
   }
 }
 
-function mergeOptions(globals: GlobalOptions, own: { proxy: string | undefined; user: string | undefined; identity: string | undefined; insecure: boolean }): GlobalOptions {
+function mergeOptions(
+  globals: GlobalOptions,
+  own: { proxy: string | undefined; user: string | undefined; identity: string | undefined; insecure: boolean },
+): GlobalOptions {
   const merged = {
     proxy: own.proxy ?? globals.proxy,
     user: own.user ?? globals.user,

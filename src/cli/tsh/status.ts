@@ -1,3 +1,4 @@
+import { NightlatchError } from '../../core/errors.ts';
 import { formatDuration } from '../../resources/duration.ts';
 import type { StatusResponse } from '../../wire/api/messages.ts';
 import { formatAddress } from '../common/address.ts';
@@ -7,7 +8,6 @@ import { describeSshCertificate } from '../common/identity-file.ts';
 import { formatTime, printable } from '../common/output.ts';
 import { type Profile, ProfileStore } from './profile.ts';
 import { type GlobalOptions, openSignIn } from './sign-in.ts';
-import { NightlatchError } from '../../core/errors.ts';
 
 /** How long `tsh status` waits for the server before it shows what was so at sign-in. */
 const LIVE_TIMEOUT_MS = 1_500;
@@ -23,8 +23,7 @@ interface Standing {
 /** `tsh status`: the current sign-in and the others. */
 export async function status(options: GlobalOptions & { format?: 'text' | 'json' }): Promise<void> {
   const store = new ProfileStore();
-  const standings =
-    options.identity === undefined ? await fromProfiles(options, store) : [await fromIdentity(options)];
+  const standings = options.identity === undefined ? await fromProfiles(options, store) : [await fromIdentity(options)];
   if (standings.length === 0) throw new NightlatchError('unauthenticated', 'Not logged in.');
   if (options.format === 'json') {
     process.stdout.write(`${JSON.stringify(toJson(standings), null, 2)}\n`);
@@ -41,7 +40,10 @@ async function fromProfiles(options: GlobalOptions, store: ProfileStore): Promis
   return Promise.all(
     profiles.map(async (profile) => {
       const active = profile.host === current;
-      const live = active && profile.expiresAtMs > Date.now() ? await askServer({ ...options, proxy: formatAddress(profile.host, profile.port) }) : undefined;
+      const live =
+        active && profile.expiresAtMs > Date.now()
+          ? await askServer({ ...options, proxy: formatAddress(profile.host, profile.port) })
+          : undefined;
       const line = readIfThere(store.paths(profile).sshCertificate);
       return {
         profile,
@@ -101,7 +103,9 @@ export function formatStanding({ profile, active, extensions, live }: Standing):
   ];
   return lines
     .filter(([, value]) => value !== '')
-    .map(([name, value], index) => `${index === 0 && active ? '> ' : '  '}${`${name}:`.padEnd(20)}${printable(value)}\n`)
+    .map(
+      ([name, value], index) => `${index === 0 && active ? '> ' : '  '}${`${name}:`.padEnd(20)}${printable(value)}\n`,
+    )
     .join('');
 }
 

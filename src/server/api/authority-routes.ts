@@ -48,7 +48,13 @@ export function authorityRoutes(ctx: ServerContext): Hono<ApiEnv> {
   routes.post('/sign/database', async (c) => {
     const { hosts, ttlMs } = await readJson(c, databaseRequest);
     demand(ctx, c.var.caller, 'db', 'create');
-    await ctx.audit.emit({ ...EVENTS.certCreate, user: callerName(c.var.caller), cert_type: 'db', hosts, ttl_ms: ttlMs });
+    await ctx.audit.emit({
+      ...EVENTS.certCreate,
+      user: callerName(c.var.caller),
+      cert_type: 'db',
+      hosts,
+      ttl_ms: ttlMs,
+    });
     const { keyPem, certPem } = await ctx.ca.issueDatabaseServer({ names: hosts, ttlMs });
     return c.json({ keyPem, certPem, ca: ctx.ca.databaseCa });
   });
@@ -59,7 +65,13 @@ export function authorityRoutes(ctx: ServerContext): Hono<ApiEnv> {
     if (hosts.some((host) => host.includes('*'))) {
       throw new NightlatchError('bad_parameter', 'a host certificate names hosts, not patterns');
     }
-    await ctx.audit.emit({ ...EVENTS.certCreate, user: callerName(c.var.caller), cert_type: 'host', hosts, ttl_ms: ttlMs });
+    await ctx.audit.emit({
+      ...EVENTS.certCreate,
+      user: callerName(c.var.caller),
+      cert_type: 'host',
+      hosts,
+      ttl_ms: ttlMs,
+    });
     return c.json({ certificate: ctx.ca.issueHostCertificate({ sshPublicKey, names: hosts, ttlMs }) });
   });
 

@@ -68,7 +68,8 @@ async function credentialOf(ctx: ServerContext, c: ApiContext): Promise<(Caller 
   if (!verified.ok) throw refused(ctx, c, verified.reason);
   const { user, expiresAtMs, route } = verified.identity;
   // A certificate bound to one database or cluster is given to other programs; it opens nothing else.
-  if (route !== undefined) throw refused(ctx, c, `a certificate for ${route.kind} ${route.name} is not good for the API`);
+  if (route !== undefined)
+    throw refused(ctx, c, `a certificate for ${route.kind} ${route.name} is not good for the API`);
   return { kind: 'user', user, expiresAtMs, via: 'certificate' };
 }
 

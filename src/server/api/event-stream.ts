@@ -27,7 +27,12 @@ export function eventRoutes(ctx: ServerContext): Hono<ApiEnv> {
       c,
       async (stream) => {
         const ended = Promise.withResolvers<void>();
-        const feed = new Feed(ctx, c.var.caller, async (event, data) => stream.writeSSE({ event, data }), ended.resolve);
+        const feed = new Feed(
+          ctx,
+          c.var.caller,
+          async (event, data) => stream.writeSSE({ event, data }),
+          ended.resolve,
+        );
         stream.onAbort(() => ended.resolve());
         try {
           feed.start(async () => {

@@ -25,7 +25,11 @@ export function errorResponse(error: unknown, log: Logger, path: string): Respon
   if (error instanceof NightlatchError && error.code !== 'internal') {
     return respond(error.code, error.message);
   }
-  log.error('an API call failed', { path, error: errorMessage(error), ...(error instanceof Error ? { stack: error.stack } : {}) });
+  log.error('an API call failed', {
+    path,
+    error: errorMessage(error),
+    ...(error instanceof Error ? { stack: error.stack } : {}),
+  });
   return respond('internal', 'internal error; the log of the server says more');
 }
 

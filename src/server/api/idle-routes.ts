@@ -6,12 +6,12 @@ import { formatIdleReport } from '../../audit/idle-report-format.ts';
 import { NightlatchError } from '../../core/errors.ts';
 import { canSee } from '../../policy/access.ts';
 import { effectiveIdlePolicy } from '../../policy/idle.ts';
-import { rehearsedSnapshot } from './rehearsed-snapshot.ts';
 import { decodeResource } from '../../resources/decode.ts';
 import type { ExplainResponse } from '../../wire/api/messages.ts';
 import type { ServerContext } from '../context.ts';
 import type { ApiEnv } from './caller.ts';
 import { demand, ownUser } from './permissions.ts';
+import { rehearsedSnapshot } from './rehearsed-snapshot.ts';
 import { fields, readJson, readQuery } from './request-body.ts';
 import { findTarget } from './targets.ts';
 import { parseTime } from './times.ts';
@@ -85,7 +85,11 @@ export function idleRoutes(ctx: ServerContext): Hono<ApiEnv> {
   return routes;
 }
 
-function resourceAnswer(ctx: ServerContext, user: string, resource: string): Pick<ExplainResponse, 'resource' | 'access'> {
+function resourceAnswer(
+  ctx: ServerContext,
+  user: string,
+  resource: string,
+): Pick<ExplainResponse, 'resource' | 'access'> {
   const target = findTarget(ctx, resource);
   const allowed = canSee(ctx.policy.current, user, target);
   return {

@@ -53,7 +53,9 @@ export function publicRoutes(ctx: ServerContext): Hono<ApiEnv> {
       ...(otp === undefined ? {} : { otp }),
     });
     refuseIfLocked(ctx, name);
-    return c.json(certificatesOf(ctx, name, await issueCertificates(ctx, { user: name, by: name, ...definedOf(keys) })));
+    return c.json(
+      certificatesOf(ctx, name, await issueCertificates(ctx, { user: name, by: name, ...definedOf(keys) })),
+    );
   });
 
   routes.post('/invitations/lookup', async (c) => {

@@ -53,5 +53,9 @@ async function readBounded(request: Request, maxBytes: number): Promise<string> 
 export const fields = {
   name: z.string().min(1).max(255),
   text: z.string().max(4096),
-  ttlMs: z.number().int().positive().max(10 * 365 * 86_400_000),
+  ttlMs: z
+    .number()
+    .int()
+    .positive()
+    .max(10 * 365 * 86_400_000),
 };

@@ -1,7 +1,7 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
 import { NightlatchError } from '../../core/errors.ts';
-import { type Kind, kindFromAlias, KINDS } from '../../resources/index.ts';
+import { KINDS, type Kind, kindFromAlias } from '../../resources/index.ts';
 import type { ApiEnv } from './caller.ts';
 import { readJson } from './request-body.ts';
 import type { ResourceService } from './resource-service.ts';
@@ -16,7 +16,10 @@ const writeRequest = z.strictObject({
 export function kindOf(alias: string): Kind {
   const kind = kindFromAlias(alias);
   if (kind === undefined) {
-    throw new NightlatchError('bad_parameter', `unknown kind ${JSON.stringify(alias)}: the kinds are ${KINDS.join(', ')}`);
+    throw new NightlatchError(
+      'bad_parameter',
+      `unknown kind ${JSON.stringify(alias)}: the kinds are ${KINDS.join(', ')}`,
+    );
   }
   return kind;
 }

@@ -1,5 +1,5 @@
-import { NightlatchError } from '../../core/errors.ts';
 import { EVENTS, type EventType } from '../../audit/catalog.ts';
+import { NightlatchError } from '../../core/errors.ts';
 import { normalizeUserName } from '../../identity/user-name.ts';
 import { decodeResource } from '../../resources/decode.ts';
 import {
@@ -16,9 +16,9 @@ import { resourceExpiryMs } from '../../store/live-policy.ts';
 import type { StoredResource, WriteCondition } from '../../store/store.ts';
 import type { WriteMode, WriteResourceResponse } from '../../wire/api/messages.ts';
 import type { ServerContext } from '../context.ts';
-import { managedByStaticDeleteText, managedByStaticText, nameInText } from './resource-texts.ts';
 import { type Caller, callerName } from './caller.ts';
 import { demand } from './permissions.ts';
+import { managedByStaticDeleteText, managedByStaticText, nameInText } from './resource-texts.ts';
 
 /** How a resource is to be written. */
 export interface WriteOptions {
@@ -150,7 +150,9 @@ export class ResourceService {
     }
     if (matches[0] === undefined) throw notFound(kind, name);
     const its = nameOf(matches[0]);
-    const revision = this.#ctx.policy.isStatic(kind, its) ? undefined : (await this.#ctx.store.get(kind, its))?.revision;
+    const revision = this.#ctx.policy.isStatic(kind, its)
+      ? undefined
+      : (await this.#ctx.store.get(kind, its))?.revision;
     return { kind, name: its, value: matches[0], revision: revision ?? 0 };
   }
 
@@ -312,4 +314,3 @@ function withoutRevision(resource: Resource): Resource {
 function notFound(kind: Kind, name: string): NightlatchError {
   return new NightlatchError('not_found', `${nameInText(kind, name, false)} is not found`);
 }
-

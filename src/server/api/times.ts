@@ -7,7 +7,9 @@ import { parseDuration } from '../../resources/index.ts';
  */
 export function parseTime(text: string, nowMs: number, name: string): number {
   if (/^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)) {
-    const ms = Date.parse(text.length === 10 ? `${text}T00:00:00Z` : /(Z|[+-]\d{2}:\d{2})$/.test(text) ? text : `${text}Z`);
+    const ms = Date.parse(
+      text.length === 10 ? `${text}T00:00:00Z` : /(Z|[+-]\d{2}:\d{2})$/.test(text) ? text : `${text}Z`,
+    );
     if (!Number.isNaN(ms)) return ms;
   } else {
     try {
