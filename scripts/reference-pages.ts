@@ -11,7 +11,7 @@ const DURATIONS = `Durations are numbers with units: \`ns us µs ms s m h d mo\`
 no limit. A number without a unit is an error. \`yes\`, \`no\`, \`on\`, \`off\`, \`true\` and \`false\` are all understood.\n`;
 
 const MATCHERS = `Matchers select labels and other names: a text stands for itself, \`*\` in it for anything, and \`^…$\` is a regular expression (no back references, no look-around, no repetition of what itself
-repeats, at most four open repetitions). \`{{internal.logins}}\` and \`{{external.team}}\` stand for the user's traits, \`{{email.local(external.email)}}\` for what comes before the \`@\`.\n`;
+repeats, and no more than three open-ended repetitions). \`{{internal.logins}}\` and \`{{external.team}}\` stand for the user's traits, \`{{email.local(external.email)}}\` for what comes before the \`@\`.\n`;
 
 const ABOUT: Readonly<Record<Kind, string>> = {
   cluster_auth_preference: 'How people sign in, and the cluster-wide idle timeout. There is one.',
@@ -70,8 +70,8 @@ function resourcesPage(): string {
       versionText(SCHEMAS[kind]),
       table(childOf(SCHEMAS[kind], 'spec'), 'spec.', 8),
       unsupportedText(childOf(SCHEMAS[kind], 'spec'), 'spec.'),
+      kind === 'role' ? ROLE_DEFAULTS : '',
     ]),
-    ROLE_DEFAULTS,
   ].join('');
 }
 

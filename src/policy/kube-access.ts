@@ -1,4 +1,4 @@
-import { compileMatcher, KUBE_V7_KINDS, type KubeCluster, type KubernetesResource } from '../resources/index.ts';
+import { KUBE_V7_KINDS, type KubeCluster, type KubernetesResource } from '../resources/index.ts';
 import { canSee } from './access.ts';
 import { type Access, denied, expandAll, type HeldRole, labelsMatch, listHas, matches, rolesOf } from './role-set.ts';
 import type { PolicySnapshot } from './snapshot.ts';
@@ -103,6 +103,7 @@ function resourceRule(
   const verbs: readonly string[] = resource.verbs ?? ['*'];
   const v8 = role.version === 'v8';
   const v7 = Object.hasOwn(KUBE_V7_KINDS, kind) ? KUBE_V7_KINDS[kind] : undefined;
+  const text = (pattern: string, value: string) => matches(pattern, value, traits, side);
   // In v7 and before, a rule about a namespace is a rule about everything in it.
   const wholeNamespace = !v8 && kind === 'namespace';
   const kindMatches = (object: KubeObject): boolean => {
@@ -110,10 +111,10 @@ function resourceRule(
     if (v8) return kind === object.resource && groupMatches(object);
     return v7 !== undefined && v7.resource === object.resource && v7.apiGroups.includes(object.apiGroup);
   };
+  const group = resource.api_group ?? '';
   const groupMatches = (object: KubeObject): boolean =>
-    (resource.api_group ?? '') === object.apiGroup || compileMatcher(resource.api_group ?? '')(object.apiGroup);
+    group === object.apiGroup || (group !== '' && text(group, object.apiGroup));
   const verbMatches = (verb: string) => verbs.includes('*') || verbs.includes(verb);
-  const text = (pattern: string, value: string) => matches(pattern, value, traits, side);
   const namespaceMatches = (object: KubeObject) =>
     namespace === '*' || (namespace === '' ? object.namespace === '' : text(namespace, object.namespace));
   const fits = (object: KubeObject, collection: boolean): boolean => {

@@ -2,8 +2,11 @@ import { NightlatchError } from '../core/errors.ts';
 
 const MAX_LENGTH = 256;
 const MAX_CACHED = 2000;
+/** Values longer than this are not matched against regular expressions. */
+const MAX_VALUE = 256;
+const MAX_WAYS = 2e8;
 
-/** Decides whether one value is selected. */
+/** Decides whether one value is selected; throws `limit_exceeded` for a value too long for a regular expression. */
 export type Matcher = (value: string) => boolean;
 
 const cache = new Map<string, Matcher>();
@@ -45,7 +48,11 @@ function build(text: string): Matcher {
   if (text === '*') return () => true;
   if (isRegexp(text)) {
     const regexp = new RegExp(text, 'u');
-    return (value) => regexp.test(value);
+    return (value) => {
+      if (value.length > MAX_VALUE)
+        throw new NightlatchError('limit_exceeded', 'the value is too long for a regular expression');
+      return regexp.test(value);
+    };
   }
   return text.includes('*') ? globMatcher(text) : (value) => value === text;
 }
@@ -70,48 +77,63 @@ function globMatcher(text: string): Matcher {
 }
 
 /**
- * JavaScript's regular expressions backtrack, Teleport's do not. Refused is what can take exponential time, or polynomial time of a high degree: a
- * repetition that contains a repetition or an alternative, back references, look-around, and more than a few open-ended repetitions.
+ * JavaScript's regular expressions backtrack, Teleport's do not. Refused are back references, look-around, a repetition of what itself repeats
+ * or has alternatives (exponential time), and whatever could try too many ways on a value of MAX_VALUE characters: each open-ended
+ * repetition multiplies the ways by the length, each optional part by two, alternatives by their number.
  */
 function regexpRisk(text: string): string | undefined {
-  const groups: { repeats: boolean }[] = [{ repeats: false }];
-  let openEnded = 0;
-  let last: { repeats: boolean } | undefined;
+  const groups: Group[] = [{ branches: 1, varies: false }];
+  let ways = 1;
+  let last: Group | undefined;
   for (let at = 0; at < text.length; at += 1) {
     const char = text[at]!;
-    const quantifier = /^(?:[*+]|\{\d+,\d*\}|\{\d+\})/.exec(text.slice(at))?.[0];
+    const group = groups.at(-1)!;
+    const quantifier = /^(?:[*+?]|\{\d+(?:,\d*)?\})/.exec(text.slice(at))?.[0];
     if (char === '\\') {
       if (/[1-9k]/.test(text[at + 1] ?? '')) return 'refers back to a group, which is not supported';
       at += 1;
-      last = { repeats: false };
+      last = SINGLE;
     } else if (char === '[') {
       at = endOfClass(text, at);
-      last = { repeats: false };
+      last = SINGLE;
     } else if (char === '(') {
       if (/^\(\?(?:[=!]|<[=!])/.test(text.slice(at))) return 'looks around, which is not supported';
-      groups.push({ repeats: false });
+      groups.push({ branches: 1, varies: false });
+      if (text.startsWith('(?:', at)) at += 2;
       last = undefined;
-    } else if (char === ')') {
-      const group = groups.length > 1 ? groups.pop()! : { repeats: false };
-      if (group.repeats) groups.at(-1)!.repeats = true;
-      last = group;
+    } else if (char === ')' && groups.length > 1) {
+      last = groups.pop()!;
+      ways *= last.branches;
+      if (last.varies) groups.at(-1)!.varies = true;
     } else if (char === '|') {
-      groups.at(-1)!.repeats = true;
+      group.branches += 1;
+      group.varies = true;
       last = undefined;
     } else if (quantifier !== undefined && last !== undefined) {
-      if (last.repeats) return 'repeats something that itself repeats or has alternatives: it could take forever';
-      if (!/^\{\d+\}$/.test(quantifier)) openEnded += 1;
-      if (openEnded > 4) return 'has more than four repetitions: it could take forever';
-      groups.at(-1)!.repeats = true;
+      if (quantifier !== '?' && last.varies)
+        return 'repeats something that itself repeats or has alternatives: it could take forever';
+      if (/\d{4}/.test(quantifier)) return 'repeats something a thousand times or more';
+      if (quantifier === '?') ways *= 2;
+      else if (!/^\{\d+\}$/.test(quantifier)) ways *= MAX_VALUE;
+      group.varies = true;
       at += quantifier.length - 1;
       if (text[at + 1] === '?') at += 1;
       last = undefined;
     } else {
-      last = { repeats: false };
+      last = SINGLE;
     }
   }
-  return undefined;
+  return ways * groups[0]!.branches > MAX_WAYS
+    ? 'has too many repetitions and alternatives: it could take forever'
+    : undefined;
 }
+
+interface Group {
+  branches: number;
+  varies: boolean;
+}
+
+const SINGLE: Group = { branches: 1, varies: false };
 
 function endOfClass(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at += 1) {
