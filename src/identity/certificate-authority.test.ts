@@ -20,6 +20,20 @@ async function authorities(clock = new FakeClock(), store = memoryStore(clock)):
 const derOf = (pem: string) => new X509Certificate(pem).raw;
 const sshBlob = (line: string) => decodeAuthorizedKey(line).blob;
 const reasonOf = (result: { ok: boolean; reason?: string }) => (result.ok ? 'accepted' : (result.reason ?? ''));
+const MINUTE = 60_000;
+
+/** A person's certificate, as `tsh login` gets one. */
+async function personsCertificate(ca: ClusterAuthorities, extensions: string[] = []): Promise<Buffer> {
+  const { sshCert } = await ca.issueUserCertificates({
+    user: 'alice',
+    principals: ['root'],
+    sshPublicKey: sshLine(),
+    ttlMs: HOUR,
+    extensions,
+  });
+  return sshBlob(sshCert!);
+}
+
 const spki = (key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey) =>
   key.export({ format: 'der', type: 'spki' });
 const sshLine = () => encodeAuthorizedKey(encodePublicKey(generateKeyPairSync('ed25519').publicKey));
@@ -53,17 +67,20 @@ describe('authorities at rest', () => {
     assert.equal(a.databaseCa, b.databaseCa);
   });
 
-  test('five authorities, five keys', async () => {
+  test('six authorities, six keys', async () => {
     const ca = await authorities();
-    assert.equal(new Set([ca.sshUserCa, ca.sshHostCa, ca.tlsUserCa, ca.tlsHostCa, ca.databaseCa]).size, 5);
+    assert.equal(
+      new Set([ca.sshLoginCa, ca.sshUserCa, ca.sshHostCa, ca.tlsUserCa, ca.tlsHostCa, ca.databaseCa]).size,
+      6,
+    );
   });
 });
 
 describe('SSH user certificates', () => {
-  test('a minted one is verified and says what was asked for', async () => {
+  test('an issued one is verified and says what was asked for', async () => {
     const clock = new FakeClock();
     const ca = await authorities(clock);
-    const { certificate } = ca.mintSshUser({ user: 'alice', login: 'root', ttlMs: HOUR, extensions: ['permit-pty'] });
+    const certificate = await personsCertificate(ca, ['permit-pty']);
     const verified = ca.verifySshUser(certificate, '10.0.0.1');
     assert.ok(verified.ok, reasonOf(verified));
     assert.equal(verified.identity.user, 'alice');
@@ -77,7 +94,7 @@ describe('SSH user certificates', () => {
     const clock = new FakeClock();
     const ca = await authorities(clock);
     const start = clock.wallMs();
-    const { certificate } = ca.mintSshUser({ user: 'alice', login: 'root', ttlMs: HOUR, extensions: [] });
+    const certificate = await personsCertificate(ca);
     const at = (ms: number) => {
       clock.setWall(ms);
       return reasonOf(ca.verifySshUser(certificate, '10.0.0.1'));
@@ -91,7 +108,7 @@ describe('SSH user certificates', () => {
   test('refused: another authority, a host certificate, a changed byte, a plain key, nonsense', async () => {
     const ca = await authorities();
     const other = await authorities();
-    const { certificate } = ca.mintSshUser({ user: 'alice', login: 'root', ttlMs: HOUR, extensions: [] });
+    const certificate = await personsCertificate(ca);
     assert.match(reasonOf(other.verifySshUser(certificate, '10.0.0.1')), /authority/);
     assert.match(reasonOf(ca.verifySshUser(ca.mintSshHost(['root']).certificate, '10.0.0.1')), /authority/);
     for (let at = 0; at < certificate.length; at++) {
@@ -139,7 +156,7 @@ describe('SSH user certificates', () => {
     const clock = new FakeClock();
     const store = memoryStore(clock);
     const ca = await authorities(clock, store);
-    const pkcs8 = (await new SealedRecords<string>(store, testMasterKey, 'authorities').get('ssh-user-ca'))!;
+    const pkcs8 = (await new SealedRecords<string>(store, testMasterKey, 'authorities').get('ssh-login-ca'))!;
     const { createPrivateKey } = await import('node:crypto');
     const signer = createPrivateKey({ key: Buffer.from(pkcs8, 'base64'), format: 'der', type: 'pkcs8' });
     const mint = (more: object) =>
@@ -161,6 +178,35 @@ describe('SSH user certificates', () => {
     assert.match(verify({ keyId: 'al\nice' }), /names no user/);
     assert.match(verify({ kind: 'host' }), /host certificate/);
     assert.equal(verify({ extensions: { 'login@github.com': 'x' } }), 'accepted');
+  });
+});
+
+describe('logins at targets', () => {
+  test('are certified by the authority that targets trust, which signs nobody in at a gateway', async () => {
+    const clock = new FakeClock();
+    const ca = await authorities(clock);
+    const { certificate, privateKey } = ca.mintSshUser({
+      user: 'alice',
+      login: 'root',
+      ttlMs: MINUTE,
+      extensions: ['permit-pty'],
+    });
+    const { signatureKeyBlob, publicKeyBlob, keyId, principals, validAfter, validBefore } =
+      decodeCertificate(certificate);
+    assert.deepEqual(signatureKeyBlob, sshBlob(ca.sshUserCa));
+    assert.deepEqual(publicKeyBlob, encodePublicKey(privateKey));
+    assert.deepEqual([keyId, principals], ['alice', ['root']]);
+    assert.deepEqual(
+      [validAfter, validBefore],
+      [BigInt(clock.wallMs() / 1000 - 60), BigInt(clock.wallMs() / 1000 + 60)],
+    );
+    assert.match(reasonOf(ca.verifySshUser(certificate, '10.0.0.1')), /authority/);
+  });
+
+  test('a target does not trust the authority of people’s own certificates', async () => {
+    const ca = await authorities();
+    assert.deepEqual(decodeCertificate(await personsCertificate(ca)).signatureKeyBlob, sshBlob(ca.sshLoginCa));
+    for (const type of AUTHORITY_TYPES) assert.equal(ca.exportAuthority(type).includes(ca.sshLoginCa), false, type);
   });
 });
 

@@ -36,6 +36,8 @@ export interface UserCertificates {
   readonly sshSerial?: string;
   /** PEM, where a TLS key came with the request. */
   readonly tlsCertPem?: string;
+  /** Serial of the X.509 certificate, lower-case hex. */
+  readonly tlsSerial?: string;
   /** Milliseconds since the epoch, full seconds. */
   readonly expiresAtMs: number;
 }
@@ -44,6 +46,8 @@ export interface UserCertificates {
 export interface ClusterAuthorities extends CertAuthority {
   /** `sha256:…` of the X.509 host CA's public key, as `tsh login --ca-pin` takes it. */
   readonly caPin: string;
+  /** The SSH CA that certifies people's own keys (`ssh-ed25519 AAAA…`); never for a target to trust. */
+  readonly sshLoginCa: string;
   /** @throws {NightlatchError} `bad_parameter`, `decode` for keys that are not accepted. */
   issueUserCertificates(request: UserCertificatesRequest): Promise<UserCertificates>;
   /** Certifies a server's host key for names; returns the line of its `-cert.pub` file. */
@@ -71,7 +75,8 @@ export async function loadCertAuthority(options: {
     loadOrCreate(new SealedRecords<StoredTlsCa>(store, masterKey, BUCKET), name, () =>
       createTlsCa(clusterName, commonName, clock.wallMs()),
     );
-  const [userCa, hostCa, hostKey] = await Promise.all([
+  const [loginCa, userCa, hostCa, hostKey] = await Promise.all([
+    sshKey('ssh-login-ca'),
     sshKey('ssh-user-ca'),
     sshKey('ssh-host-ca'),
     sshKey('ssh-host-key'),
@@ -81,7 +86,10 @@ export async function loadCertAuthority(options: {
     tlsCa('tls-host-ca', `${clusterName} host CA`),
     tlsCa('tls-db-ca', `${clusterName} database CA`),
   ]);
-  const ssh = new SshAuthority({ userCa: keyOf(userCa), hostCa: keyOf(hostCa), hostKey: keyOf(hostKey) }, clock);
+  const ssh = new SshAuthority(
+    { loginCa: keyOf(loginCa), userCa: keyOf(userCa), hostCa: keyOf(hostCa), hostKey: keyOf(hostKey) },
+    clock,
+  );
   const tls = await TlsAuthority.load({ user, host, db }, clock, clusterName);
   return new Authorities(ssh, tls, clock, clusterName);
 }
@@ -107,6 +115,7 @@ function keyOf(pkcs8: string): KeyObject {
 }
 
 class Authorities implements ClusterAuthorities {
+  readonly sshLoginCa: string;
   readonly sshUserCa: string;
   readonly sshHostCa: string;
   readonly tlsUserCa: string;
@@ -123,6 +132,7 @@ class Authorities implements ClusterAuthorities {
     this.#tls = tls;
     this.#clock = clock;
     this.#clusterName = clusterName;
+    this.sshLoginCa = ssh.loginCa;
     this.sshUserCa = ssh.userCa;
     this.sshHostCa = ssh.hostCa;
     this.tlsUserCa = tls.caPem('user');
@@ -175,13 +185,13 @@ class Authorities implements ClusterAuthorities {
             extensions,
             ...(sourceAddress !== undefined && { sourceAddress }),
           });
-    const tlsCertPem =
+    const tls =
       tlsPublicKeySpkiDer === undefined
         ? undefined
         : await this.#tls.certifyUser({ user, ...(route && { route }) }, tlsPublicKeySpkiDer, ttlMs);
     return {
       ...(ssh && { sshCert: ssh.line, sshSerial: ssh.serial }),
-      ...(tlsCertPem !== undefined && { tlsCertPem }),
+      ...(tls && { tlsCertPem: tls.pem, tlsSerial: tls.serial }),
       expiresAtMs,
     };
   }

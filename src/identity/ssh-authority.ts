@@ -34,6 +34,12 @@ export const SSH_EXTENSIONS = [
 
 /** The private keys behind the SSH half of the authorities. */
 export interface SshAuthorityKeys {
+  /**
+   * Certifies people's own keys; gateways alone trust it. INVARIANT: no target does, or people could go to the target without the gateway,
+   * where nothing ends their session.
+   */
+  readonly loginCa: KeyObject;
+  /** Certifies the keys with which gateways log in at targets; those keys never leave a gateway. Targets trust it. */
   readonly userCa: KeyObject;
   readonly hostCa: KeyObject;
   /** The gateway's host key. */
@@ -61,6 +67,10 @@ export class SshAuthority {
     this.#clock = clock;
   }
 
+  get loginCa(): string {
+    return encodeAuthorizedKey(encodePublicKey(this.#keys.loginCa));
+  }
+
   /** The public half of the user CA as `ssh-ed25519 AAAA…`. */
   get userCa(): string {
     return encodeAuthorizedKey(encodePublicKey(this.#keys.userCa));
@@ -70,23 +80,23 @@ export class SshAuthority {
     return encodeAuthorizedKey(encodePublicKey(this.#keys.hostCa));
   }
 
-  /** A fresh key with a certificate for it. */
+  /** A fresh key with a certificate for it, for a gateway's login at a target. */
   mintUser(request: SshUserRequest): SshCredential {
     const { privateKey } = generateKeyPairSync('ed25519');
-    return { privateKey, certificate: this.#signUser(privateKey, request).blob };
+    return { privateKey, certificate: this.#signUser(this.#keys.userCa, privateKey, request).blob };
   }
 
   /**
-   * Certifies a person's own key.
+   * Certifies a person's own key, for sign-in at gateways.
    * @throws {NightlatchError} `bad_parameter`, `decode` where the line holds no key that is accepted.
    */
   certifyUser(publicKeyLine: string, request: SshUserRequest): { line: string; serial: string } {
     const { key } = decodePublicKey(decodeAuthorizedKey(publicKeyLine).blob);
-    const { blob, serial } = this.#signUser(key, request);
+    const { blob, serial } = this.#signUser(this.#keys.loginCa, key, request);
     return { line: encodeAuthorizedKey(blob, request.user), serial };
   }
 
-  #signUser(publicKey: KeyObject, request: SshUserRequest): { blob: Buffer; serial: string } {
+  #signUser(signer: KeyObject, publicKey: KeyObject, request: SshUserRequest): { blob: Buffer; serial: string } {
     if (normalizeUserName(request.user) !== request.user)
       throw new NightlatchError('bad_parameter', 'the user name is not valid');
     const { sourceAddress } = request;
@@ -97,7 +107,7 @@ export class SshAuthority {
     const blob = mintCertificate({
       kind: 'user',
       publicKey,
-      signer: this.#keys.userCa,
+      signer,
       serial,
       keyId: request.user,
       principals: request.principals,
@@ -154,7 +164,7 @@ export class SshAuthority {
 
   /** Checks a user certificate; see `CertAuthority.verifySshUser`. */
   verifyUser(blob: Buffer, clientIp: string): Verified {
-    const checked = this.#check(blob, 'user', this.#keys.userCa);
+    const checked = this.#check(blob, 'user', this.#keys.loginCa);
     if (typeof checked === 'string') return { ok: false, reason: checked };
     for (const [name, data] of checked.criticalOptions) {
       if (name !== 'source-address')

@@ -54,6 +54,12 @@ interface Leaf {
   readonly ttlMs: number;
 }
 
+interface SignedLeaf {
+  readonly pem: string;
+  /** Lower-case hex without leading zeros. */
+  readonly serial: string;
+}
+
 /** Makes an X.509 authority: ECDSA P-256, no authorities below it. */
 export async function createTlsCa(clusterName: string, commonName: string, wallMs: number): Promise<StoredTlsCa> {
   const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -137,7 +143,7 @@ export class TlsAuthority {
    * Certifies a person's own key for TLS client authentication.
    * @throws {NightlatchError} `bad_parameter` where the key is none that is accepted.
    */
-  async certifyUser(identity: Omit<TlsIdentity, 'cluster'>, spkiDer: Uint8Array, ttlMs: number): Promise<string> {
+  async certifyUser(identity: Omit<TlsIdentity, 'cluster'>, spkiDer: Uint8Array, ttlMs: number): Promise<SignedLeaf> {
     if (normalizeUserName(identity.user) !== identity.user)
       throw new NightlatchError('bad_parameter', 'the user name is not valid');
     const uri = encodeTlsIdentity({ ...identity, cluster: this.#clusterName });
@@ -177,7 +183,7 @@ export class TlsAuthority {
       throw new NightlatchError('bad_parameter', 'a server certificate needs 1 to 256 names');
     const generalNames = names.map(generalName);
     const { privateKey, spki } = freshKey();
-    const certPem = await this.#sign(kind, {
+    const signed = await this.#sign(kind, {
       // A common name holds 64 characters at most (RFC 5280, ub-common-name); clients look at the alternative names.
       subject: distinguishedName(this.#clusterName, names.find((name) => name.length <= 64) ?? 'server'),
       spki,
@@ -185,7 +191,7 @@ export class TlsAuthority {
       names: generalNames,
       ttlMs,
     });
-    return { keyPem: privateKey, certPem: certPem + this.caPem(kind) };
+    return { keyPem: privateKey, certPem: signed.pem + this.caPem(kind) };
   }
 
   /** A client certificate whose common name is the database user, signed by the database CA. */
@@ -194,23 +200,24 @@ export class TlsAuthority {
       throw new NightlatchError('bad_parameter', 'the database user does not fit a certificate');
     }
     const { privateKey, spki } = freshKey();
-    const certPem = await this.#sign('db', {
+    const signed = await this.#sign('db', {
       subject: distinguishedName(this.#clusterName, dbUser),
       spki,
       usages: [x509.ExtendedKeyUsage.clientAuth],
       names: [],
       ttlMs,
     });
-    return { keyPem: privateKey, certPem: certPem + this.caPem('db') };
+    return { keyPem: privateKey, certPem: signed.pem + this.caPem('db') };
   }
 
-  async #sign(kind: Kind, leaf: Leaf): Promise<string> {
+  async #sign(kind: Kind, leaf: Leaf): Promise<SignedLeaf> {
     if (!(leaf.ttlMs > 0)) throw new NightlatchError('bad_parameter', 'the life of a certificate must be positive');
     const ca = this.#cas[kind];
     const now = this.#clock.wallMs();
     const notAfterMs = Math.min(now + leaf.ttlMs, ca.certificate.validToDate.getTime());
+    const serialNumber = randomSerial();
     const certificate = await x509.X509CertificateGenerator.create({
-      serialNumber: randomSerial(),
+      serialNumber,
       subject: leaf.subject,
       issuer: ca.subject,
       notBefore: new Date(now - BACKDATE_MS),
@@ -226,7 +233,7 @@ export class TlsAuthority {
         ...(leaf.names.length > 0 ? [new x509.SubjectAlternativeNameExtension(leaf.names)] : []),
       ],
     });
-    return pem(certificate);
+    return { pem: pem(certificate), serial: serialNumber.replace(/^0+/, '') };
   }
 
   /** Checks a client certificate; see `CertAuthority.verifyTlsUser`. */

@@ -47,8 +47,10 @@ export interface TlsCredential {
 }
 
 /**
- * The cluster's certificate authorities as gateways use them. User CA: SSH and X.509 for people. Host CA: SSH host certificates and
- * the gateway's own TLS certificate. Database CA: what databases trust for the gateway's logins.
+ * The cluster's certificate authorities as gateways use them. Host CA: SSH host certificates and the gateway's own TLS certificate.
+ * Database CA: what databases trust for the gateway's logins. X.509 user CA: people's certificates. SSH user CA: the gateway's logins at
+ * targets, which trust it; people's own SSH keys are certified by another one, which gateways alone trust, so that nobody reaches a
+ * target past the gateway (docs/decisions/0001-keys-and-certificates.md).
  */
 export interface CertAuthority {
   /** `authorized_keys`-style lines (`ssh-ed25519 AAAA…`) of the SSH CAs. */
@@ -63,7 +65,7 @@ export interface CertAuthority {
   mintSshUser(request: { user: string; login: string; ttlMs: number; extensions: readonly string[] }): SshCredential;
   /** A host certificate for the names a client asks for, over the gateway's host key. Kept and renewed by the implementation. */
   mintSshHost(names: readonly string[]): SshCredential;
-  /** Checks a user certificate blob: our CA, signature, type, validity, `source-address`, unknown critical options. */
+  /** Checks a person's certificate blob: our login CA, signature, type, validity, `source-address`, unknown critical options. */
   verifySshUser(certificate: Buffer, clientIp: string): Verified;
   /** Checks a host certificate or key an upstream presents against the host CA and the names expected. */
   verifySshHost(certificate: Buffer, names: readonly string[]): { ok: true } | { ok: false; reason: string };

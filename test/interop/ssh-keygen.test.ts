@@ -139,7 +139,8 @@ describe('certificates that ssh-keygen signs with our authority', () => {
     const keys = new SealedRecords<string>(store, testMasterKey, 'authorities');
     const keyOf = async (name: string): Promise<KeyObject> =>
       createPrivateKey({ key: Buffer.from((await keys.get(name))!, 'base64'), format: 'der', type: 'pkcs8' });
-    save('user-ca', encodePrivateKey(await keyOf('ssh-user-ca')));
+    save('user-ca', encodePrivateKey(await keyOf('ssh-login-ca')));
+    save('target-ca', encodePrivateKey(await keyOf('ssh-user-ca')));
     save('host-ca', encodePrivateKey(await keyOf('ssh-host-ca')));
     save('other-ca', encodePrivateKey(generateKeyPairSync('ed25519').privateKey));
     save('subject.pub', encodeAuthorizedKey(encodePublicKey(sshKeys['ecdsa-sha2-nistp384'].publicKey)));
@@ -179,6 +180,7 @@ describe('certificates that ssh-keygen signs with our authority', () => {
     assert.match(verdict(sign('user-ca', '-n', 'root', '-V', '20260115090001Z:20260115100000Z')), /not valid yet/);
     assert.match(verdict(sign('other-ca', '-n', 'root', '-V', VALID)), /not from this cluster/);
     assert.match(verdict(sign('host-ca', '-n', 'root', '-V', VALID)), /not from this cluster/);
+    assert.match(verdict(sign('target-ca', '-n', 'root', '-V', VALID)), /not from this cluster/);
     assert.match(verdict(sign('user-ca', '-h', '-n', 'root', '-V', VALID)), /host certificate/);
     assert.match(verdict(sign('user-ca', '-V', VALID)), /no principals/);
     assert.match(
