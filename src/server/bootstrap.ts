@@ -1,3 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
+import { EVENTS } from '../audit/catalog.ts';
+import type { AuditLog } from '../audit/events.ts';
 import { presetRoles } from '../policy/presets.ts';
 import {
   type ClusterAuthPreference,
@@ -7,6 +10,7 @@ import {
   defaultAuthPreference,
   defaultNetworkingConfig,
   originOf,
+  plainResource,
 } from '../resources/index.ts';
 import type { Store } from '../store/store.ts';
 
@@ -25,22 +29,36 @@ export async function createPresetRoles(store: Store): Promise<void> {
  */
 export async function applyFileSettings(
   store: Store,
+  audit: AuditLog,
   { authPreference, networkingConfig }: Pick<ConfigResources, 'authPreference' | 'networkingConfig'>,
 ): Promise<void> {
-  await applyOne(store, authPreference, defaultAuthPreference());
-  await applyOne(store, networkingConfig, defaultNetworkingConfig());
+  await applyOne(store, audit, EVENTS.authPreferenceUpdate, authPreference, defaultAuthPreference());
+  await applyOne(store, audit, EVENTS.networkingConfigUpdate, networkingConfig, defaultNetworkingConfig());
 }
 
 async function applyOne<R extends ClusterAuthPreference | ClusterNetworkingConfig>(
   store: Store,
+  audit: AuditLog,
+  event: { readonly event: string; readonly code: string },
   fromFile: R | undefined,
   defaults: R,
 ): Promise<void> {
   const { kind, metadata } = defaults;
   const stored = await store.get(kind, metadata.name);
-  if (fromFile !== undefined) {
-    await store.put(kind, metadata.name, fromFile, { condition: 'any' });
-  } else if (stored === undefined || originOf(decodeResource(stored.value)) === 'config-file') {
-    await store.put(kind, metadata.name, defaults, { condition: 'any' });
-  }
+  const before = stored === undefined ? undefined : decodeResource(stored.value);
+  const leftBehind = before !== undefined && originOf(before) === 'config-file';
+  const wanted = fromFile ?? (before === undefined || leftBehind ? defaults : undefined);
+  if (wanted === undefined || (before !== undefined && isDeepStrictEqual(plainResource(before), plainResource(wanted))))
+    return;
+  // The idle report knows the settings in force from these events.
+  await audit.emit({
+    ...event,
+    user: 'system',
+    name: metadata.name,
+    success: true,
+    origin: originOf(wanted),
+    settings: wanted.spec,
+    ...(before === undefined ? {} : { previous_settings: before.spec }),
+  });
+  await store.put(kind, metadata.name, wanted, { condition: 'any' });
 }

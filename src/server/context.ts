@@ -9,7 +9,7 @@ import type { Store } from '../store/store.ts';
 import type { PingResponse } from '../wire/api/messages.ts';
 
 /** What the API asks of an audit log: that it also tells what it writes as it writes it, for live views. */
-export type ApiAuditLog = Pick<FileAuditLog, 'emit' | 'healthy' | 'query' | 'read' | 'onEvent'>;
+export type ApiAuditLog = Pick<FileAuditLog, 'emit' | 'healthy' | 'find' | 'read' | 'onEvent'>;
 
 /** Everything the API works on. server/daemon.ts composes one; tests compose smaller ones. */
 export interface ServerContext {

@@ -80,7 +80,7 @@ async function compose(
   const audit = await openAuditLog({ dir: join(dataDir, 'audit'), clock, clusterName, log });
   closers.push(() => audit.close());
   await createPresetRoles(store);
-  await applyFileSettings(store, fromFile);
+  await applyFileSettings(store, audit, fromFile);
   const policy = await createLivePolicy({ store, log });
   closers.push(() => policy.close());
   if (config.ssh_service.enabled) policy.setStatic('node', [embeddedNodeResource(hostname, config.ssh_service.labels)]);

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import { createPostgresGateway } from '../gateways/postgres/gateway.ts';
+import { createEmbeddedNode } from '../gateways/ssh/embedded-node.ts';
 import { createSshGateway } from '../gateways/ssh/gateway.ts';
 import type { CertAuthority } from '../identity/types.ts';
 import type { LivePolicy } from '../policy/snapshot.ts';
@@ -69,7 +70,16 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
   const listeners: NativeListener[] = [];
   const tunnels = new Map<string, Tunnel>();
 
-  const ssh = createSshGateway({ clock, log, sessions, policy, ca, clusterName, proxyNames: names });
+  const ssh = createSshGateway({
+    clock,
+    log,
+    sessions,
+    policy,
+    ca,
+    clusterName,
+    proxyNames: names,
+    ...(config.ssh_service.enabled ? { embeddedNode: createEmbeddedNode({ clock, log }) } : {}),
+  });
   tunnels.set(ALPN_SSH, {
     readsTarget: true,
     open: (stream, { clientAddr, target }) => ssh.acceptNode(stream, { clientAddr, ...splitTarget(target) }),

@@ -22,11 +22,11 @@ const auditQuery = z.object({
 /** `/v1/audit`: the audit log, newest events last. */
 export function auditRoutes(ctx: ServerContext): Hono<ApiEnv> {
   const routes = new Hono<ApiEnv>();
-  routes.get('/', (c) => {
+  routes.get('/', async (c) => {
     demand(ctx, c.var.caller, 'event', 'list');
     const { from, to, events, user, sid, limit } = readQuery(c, auditQuery);
     const nowMs = ctx.clock.wallMs();
-    const found = ctx.audit.query({
+    const found = await ctx.audit.find({
       limit,
       ...(from === undefined ? {} : { fromMs: parseTime(from, nowMs, 'from') }),
       ...(to === undefined ? {} : { toMs: parseTime(to, nowMs, 'to') }),
