@@ -302,6 +302,18 @@ describe('X.509', () => {
     assert.equal(await ca.mintTlsServer(['127.0.0.1', 'GW.example.com', '::1']), server);
   });
 
+  test('a database certificate is given again until half of its life is over', async () => {
+    const clock = new FakeClock();
+    const ca = await authorities(clock);
+    const mint = (dbUser = 'postgres', ttlMs = HOUR) => ca.mintDatabaseClient({ dbUser, ttlMs });
+    const first = await mint();
+    assert.equal(await mint(), first);
+    assert.notEqual(await mint('other'), first);
+    assert.notEqual(await mint('postgres', HOUR / 2), first);
+    clock.setWall(clock.wallMs() + HOUR / 2);
+    assert.notEqual(await mint(), first);
+  });
+
   test('changed or random bytes never pass and never throw', async () => {
     const ca = await authorities();
     const { tlsCertPem } = await ca.issueUserCertificates({
@@ -317,6 +329,10 @@ describe('X.509', () => {
       changed[at]! ^= 0x20;
       assert.equal(ca.verifyTlsUser(changed).ok, false, `byte ${at}`);
     }
+    assert.match(reasonOf(ca.verifyTlsUser(Buffer.concat([der, Buffer.from([0])]))), /followed by something else/);
+    assert.equal(ca.verifyTlsUser(Buffer.from(tlsCertPem!)).ok, false, 'PEM is not DER');
+    assert.equal(ca.verifyTlsUser(der).ok, true);
+    assert.equal(ca.verifyTlsUser(der).ok, true, 'known by now');
     fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => !ca.verifyTlsUser(Buffer.from(bytes)).ok));
   });
 

@@ -16,14 +16,18 @@ import { NightlatchError } from '../core/errors.ts';
 import { LruMap } from './lru-map.ts';
 import { BACKDATE_MS } from './ssh-authority.ts';
 import { decodeTlsIdentity, encodeTlsIdentity, type TlsIdentity } from './tls-identity.ts';
-import type { TlsCredential, Verified } from './types.ts';
+import type { Identity, TlsCredential, Verified } from './types.ts';
 import { normalizeUserName } from './user-name.ts';
 
 const CA_TTL_MS = 10 * 365 * 86_400_000;
 /** Life of the gateway's own server certificates, and how long one is handed out before it is made anew. */
 const SERVER_TTL_MS = 30 * 86_400_000;
 const SERVER_RENEW_AFTER_MS = 10 * 86_400_000;
-const MAX_SERVER_CERTIFICATES = 256;
+/** Server and database certificates that are kept, of each. */
+const MAX_CREDENTIALS = 256;
+const MAX_CERTIFICATE_BYTES = 16 * 1024;
+/** Certificates whose signature need not be checked again: a client comes with the same one at every request. */
+const MAX_KNOWN_USERS = 4096;
 const SIGNING = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
 type Kind = 'user' | 'host' | 'db';
@@ -52,6 +56,17 @@ interface Leaf {
   readonly usages: readonly x509.ExtendedKeyUsage[];
   readonly names: x509.JsonGeneralNames;
   readonly ttlMs: number;
+}
+
+interface CachedCredential {
+  readonly credential: Promise<TlsCredential>;
+  readonly madeAtMs: number;
+}
+
+/** A person's certificate that was found good but for the time. */
+interface KnownUser {
+  readonly validFromMs: number;
+  readonly identity: Identity;
 }
 
 interface SignedLeaf {
@@ -109,9 +124,11 @@ export class TlsAuthority {
   readonly #cas: Readonly<Record<Kind, TlsCa>>;
   readonly #clock: Clock;
   readonly #clusterName: string;
-  readonly #servers = new LruMap<string, { credential: Promise<TlsCredential>; madeAtMs: number }>(
-    MAX_SERVER_CERTIFICATES,
-  );
+  /** By SHA-256 of the DER form. */
+  readonly #knownUsers = new LruMap<string, KnownUser>(MAX_KNOWN_USERS);
+  readonly #servers = new LruMap<string, CachedCredential>(MAX_CREDENTIALS);
+  /** By life and database user. */
+  readonly #databaseClients = new LruMap<string, CachedCredential>(MAX_CREDENTIALS);
 
   private constructor(cas: Readonly<Record<Kind, TlsCa>>, clock: Clock, clusterName: string) {
     this.#cas = cas;
@@ -194,8 +211,22 @@ export class TlsAuthority {
     return { keyPem: privateKey, certPem: signed.pem + this.caPem(kind) };
   }
 
-  /** A client certificate whose common name is the database user, signed by the database CA. */
-  async mintDatabaseClient(dbUser: string, ttlMs: number): Promise<TlsCredential> {
+  /**
+   * A client certificate whose common name is the database user, signed by the database CA. One that was made for the same request is
+   * given again while it has half of its life left: making one takes milliseconds, and an application may connect often.
+   */
+  mintDatabaseClient(dbUser: string, ttlMs: number): Promise<TlsCredential> {
+    const cacheKey = `${ttlMs}\n${dbUser}`;
+    const now = this.#clock.wallMs();
+    const cached = this.#databaseClients.get(cacheKey);
+    if (cached !== undefined && now < cached.madeAtMs + ttlMs / 2 && now >= cached.madeAtMs) return cached.credential;
+    const credential = this.#mintDatabaseClient(dbUser, ttlMs);
+    this.#databaseClients.set(cacheKey, { credential, madeAtMs: now });
+    credential.catch(() => this.#databaseClients.delete(cacheKey));
+    return credential;
+  }
+
+  async #mintDatabaseClient(dbUser: string, ttlMs: number): Promise<TlsCredential> {
     if (dbUser === '' || dbUser.length > 64 || /\p{Cc}/u.test(dbUser)) {
       throw new NightlatchError('bad_parameter', 'the database user does not fit a certificate');
     }
@@ -238,36 +269,53 @@ export class TlsAuthority {
 
   /** Checks a client certificate; see `CertAuthority.verifyTlsUser`. */
   verifyUser(der: Buffer): Verified {
-    const refuse = (reason: string): Verified => ({ ok: false, reason });
-    if (der.length > 16 * 1024) return refuse('the certificate is too long');
-    let certificate: X509Certificate;
-    let uri: string | undefined;
-    try {
-      certificate = new X509Certificate(der);
-      uri = identityUri(der);
-    } catch {
-      return refuse('the certificate cannot be read');
-    }
-    const ca = this.#cas.user;
-    if (!certificate.checkIssued(ca.certificate) || !certificate.verify(ca.publicKey)) {
-      return refuse('the certificate is not from this cluster’s authority');
+    if (der.length > MAX_CERTIFICATE_BYTES) return { ok: false, reason: 'the certificate is too long' };
+    const cacheKey = createHash('sha256').update(der).digest('base64');
+    let known = this.#knownUsers.get(cacheKey);
+    if (known === undefined) {
+      const checked = this.#checkUser(der);
+      if (typeof checked === 'string') return { ok: false, reason: checked };
+      known = checked;
+      this.#knownUsers.set(cacheKey, known);
     }
     const now = this.#clock.wallMs();
-    const expiresAtMs = certificate.validToDate.getTime();
-    if (!(now >= certificate.validFromDate.getTime())) return refuse('the certificate is not valid yet');
+    if (!(now >= known.validFromMs)) return { ok: false, reason: 'the certificate is not valid yet' };
     // Not through its last second, as RFC 5280 section 4.1.2.5 would have it: the end is the same as in SSH certificates.
-    if (!(now < expiresAtMs)) return refuse('the certificate has expired');
-    if (certificate.ca) return refuse('the certificate is one of an authority');
-    if (!certificate.keyUsage?.includes(x509.ExtendedKeyUsage.clientAuth))
-      return refuse('the certificate is not for clients');
+    if (!(now < known.identity.expiresAtMs)) return { ok: false, reason: 'the certificate has expired' };
+    return { ok: true, identity: known.identity };
+  }
+
+  /** All that does not depend on the time; the reason where it does not hold. */
+  #checkUser(der: Buffer): KnownUser | string {
+    let certificate: X509Certificate;
+    try {
+      certificate = new X509Certificate(der);
+    } catch {
+      return 'the certificate cannot be read';
+    }
+    const ca = this.#cas.user;
+    if (!certificate.raw.equals(der)) return 'the certificate is followed by something else';
+    if (!certificate.checkIssued(ca.certificate) || !certificate.verify(ca.publicKey)) {
+      return 'the certificate is not from this cluster’s authority';
+    }
+    // From here on the bytes are ones that we signed.
+    if (certificate.ca) return 'the certificate is one of an authority';
+    if (!certificate.keyUsage?.includes(x509.ExtendedKeyUsage.clientAuth)) return 'the certificate is not for clients';
+    const uri = identityUri(der);
     const identity = uri === undefined ? undefined : decodeTlsIdentity(uri);
-    if (identity === undefined) return refuse('the certificate names no user');
-    if (identity.cluster !== this.#clusterName) return refuse('the certificate is for another cluster');
-    const serial = certificate.serialNumber.toLowerCase().replace(/^0+/, '');
+    if (identity === undefined) return 'the certificate names no user';
+    if (identity.cluster !== this.#clusterName) return 'the certificate is for another cluster';
     const { user, route } = identity;
     return {
-      ok: true,
-      identity: { user, serial, expiresAtMs, principals: [], extensions: [], ...(route && { route }) },
+      validFromMs: certificate.validFromDate.getTime(),
+      identity: {
+        user,
+        serial: certificate.serialNumber.toLowerCase().replace(/^0+/, ''),
+        expiresAtMs: certificate.validToDate.getTime(),
+        principals: [],
+        extensions: [],
+        ...(route && { route }),
+      },
     };
   }
 }

@@ -74,6 +74,6 @@ export interface CertAuthority {
   verifyTlsUser(certificateDer: Buffer): Verified;
   /** Server certificate for the gateway's own names, signed by the host CA. */
   mintTlsServer(names: readonly string[]): Promise<TlsCredential>;
-  /** Client certificate (CN = database user) signed by the database CA. */
+  /** Client certificate (CN = database user) signed by the database CA; with at least half of `ttlMs` left. */
   mintDatabaseClient(request: { dbUser: string; ttlMs: number }): Promise<TlsCredential>;
 }
