@@ -94,11 +94,15 @@ interface NativeCiphers {
   };
 }
 
+const RELEASE = 'ssh2/lib/protocol/crypto/build/Release';
 const native = loadNative();
 
 function loadNative(): NativeCiphers | undefined {
   try {
-    return createRequire(import.meta.url)('ssh2/lib/protocol/crypto/build/Release/sshcrypto.node') as NativeCiphers;
+    const require = createRequire(import.meta.url);
+    // Only an addon that scripts/postinstall.mjs has built is safe: with others Node 24.19 and 24.20 abort (nodejs/node issue 65446).
+    require.resolve(`${RELEASE}/built-for-nightlatch`);
+    return require(`${RELEASE}/sshcrypto.node`) as NativeCiphers;
   } catch {
     // Not built for this Node: the slower ciphers of node:crypto do; the daemon says so at its start.
     return undefined;
