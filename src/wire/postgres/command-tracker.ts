@@ -16,6 +16,8 @@ export class CommandTracker {
   #copyIn = false;
   /** After an error the server skips everything up to a Sync that the client has not sent yet. */
   #skipping = false;
+  /** The last run of extended-query messages ends with Execute, which may begin a copy; the next message begins another run. */
+  #runClosed = false;
   /** A real command is in the queue: a Sync alone or an empty query is no work. */
   #counted = false;
   /** Transaction status of the last ReadyForQuery: `I` idle, `T` in a transaction, `E` in a failed one. */
@@ -56,9 +58,14 @@ export class CommandTracker {
       case FRONTEND.describe:
       case FRONTEND.close: {
         if (this.#skipping) return;
+        if (this.#copyIn) {
+          this.#copyIn = false;
+          return;
+        }
         const last = queue.length - 1;
-        if (last >= 0 && queue[last]! > 0) queue[last]! += 1;
+        if (last >= 0 && queue[last]! > 0 && !this.#runClosed) queue[last]! += 1;
         else queue.push(1);
+        this.#runClosed = type === FRONTEND.execute;
         break;
       }
       case FRONTEND.copyDone:
@@ -104,9 +111,15 @@ export class CommandTracker {
       const mark = queue.shift()!;
       if (mark === SYNC || mark === SIMPLE) break;
     }
-    // What ended a copy that never began means nothing to the server.
-    while (queue[0] === COPY_END) queue.shift();
     this.#copyIn = false;
+    this.#advanced();
+  }
+
+  /** The server has come to the next message of the queue. */
+  #advanced(): void {
+    const queue = this.#queue;
+    // What ends a copy that never began means nothing to it.
+    while (queue[0] === COPY_END) queue.shift();
     if (queue.length === 0) this.#counted = false;
   }
 
@@ -117,26 +130,21 @@ export class CommandTracker {
     queue[0]! -= 1;
     if (queue[0] === 0) {
       queue.shift();
-      if (queue.length === 0) this.#counted = false;
+      this.#advanced();
     }
   }
 
   /** The server reads copy data now, and ignores each Sync until the client ends the copy. */
   #copyStarted(): void {
     const queue = this.#queue;
-    let at = queue.length > 0 && queue[0] !== SYNC ? 1 : 0;
+    const at = queue.length > 0 && queue[0] !== SYNC ? 1 : 0;
     this.#copyIn = true;
-    while (at < queue.length) {
+    while (this.#copyIn && at < queue.length) {
       const mark = queue[at]!;
-      if (mark > 0) {
-        at += 1;
-        continue;
-      }
-      queue.splice(at, 1);
-      if (mark === COPY_END || mark === SIMPLE) {
-        this.#copyIn = false;
-        break;
-      }
+      if (mark <= 0) queue.splice(at, 1);
+      // Any other message ends the copy with an error. That of an extended query skips to a Sync, see `#failed`.
+      else if (queue[0] === SIMPLE && --queue[at]! === 0) queue.splice(at, 1);
+      this.#copyIn = mark === SYNC;
     }
   }
 
