@@ -3,7 +3,7 @@ import { block, doc, flag, hostPort, mapping, nonEmptyLine } from './fields.ts';
 import { metadata } from './metadata.ts';
 
 /** How a target's certificate is checked; `disable`: no TLS. */
-export const databaseTls = mapping({
+const databaseTls = mapping({
   mode: doc(
     z.enum(['verify-full', 'verify-ca', 'insecure', 'disable']),
     '`verify-full` (chain and name), `verify-ca` (chain), `insecure` (no check) or `disable` (no TLS).',
@@ -21,7 +21,7 @@ export const databaseTls = mapping({
 });
 
 /** How the gateway signs in to a database. */
-export const databaseAuth = mapping({
+const databaseAuth = mapping({
   password_file: doc(nonEmptyLine, 'File with the password the gateway signs in with.', {
     default: 'a certificate of the database CA',
   }),

@@ -1,4 +1,5 @@
 import { NightlatchError } from '../core/errors.ts';
+import { quoted } from './quoted.ts';
 
 const NS_PER_MS = 1_000_000;
 
@@ -48,7 +49,7 @@ export function normalizeDuration(text: string): string {
 
 function parseNanoseconds(text: string): bigint {
   if (text === 'never') return 0n;
-  if (text.length > MAX_LENGTH) throw invalid(`${text.slice(0, MAX_LENGTH)}…`);
+  if (text.length > MAX_LENGTH) throw invalid(text);
   const body = /^[+-]/.test(text) ? text.slice(1) : text;
   if (body === '0') return 0n;
   if (body === '') throw invalid(text);
@@ -58,11 +59,11 @@ function parseNanoseconds(text: string): bigint {
     const [, whole = '', fraction = '', unit = ''] = TERM.exec(body)!;
     if (whole === '' && fraction === '') throw invalid(text);
     if (unit === '') {
-      throw new NightlatchError('bad_parameter', `time: missing unit in duration ${quote(text)}`);
+      throw new NightlatchError('bad_parameter', `time: missing unit in duration ${quoted(text)}`);
     }
     const size = UNITS.get(unit);
     if (size === undefined) {
-      throw new NightlatchError('bad_parameter', `time: unknown unit ${quote(unit)} in duration ${quote(text)}`);
+      throw new NightlatchError('bad_parameter', `time: unknown unit ${quoted(unit)} in duration ${quoted(text)}`);
     }
     total += BigInt(whole === '' ? '0' : whole) * size;
     // Digits beyond what a nanosecond resolves are cut off, as Go does.
@@ -70,7 +71,7 @@ function parseNanoseconds(text: string): bigint {
     if (total > MAX_NS) throw invalid(text);
   }
   if (text.startsWith('-') && total > 0n) {
-    throw new NightlatchError('bad_parameter', `time: negative duration ${quote(text)}`);
+    throw new NightlatchError('bad_parameter', `time: negative duration ${quoted(text)}`);
   }
   return total;
 }
@@ -96,9 +97,5 @@ function decimal(value: bigint, unit: bigint): string {
 }
 
 function invalid(text: string): NightlatchError {
-  return new NightlatchError('bad_parameter', `time: invalid duration ${quote(text)}`);
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text);
+  return new NightlatchError('bad_parameter', `time: invalid duration ${quoted(text)}`);
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { errorMessage } from '../core/errors.ts';
 import { normalizeDuration } from './duration.ts';
+import { quoted } from './quoted.ts';
 
 /** What is known of keys that a mapping does not have, so that the message can say more than "unknown". */
 export interface KeyNotes {
@@ -177,6 +178,6 @@ export function describe(value: unknown): string {
   if (value === null || value === undefined) return 'nothing';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'a mapping';
-  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === 'string') return quoted(value);
   return `${value} (${typeof value === 'number' ? 'a number' : 'true or false'})`;
 }

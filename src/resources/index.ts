@@ -1,10 +1,10 @@
-export { type ClusterAuthPreference, clusterAuthPreferenceSchema } from './cluster-auth-preference.ts';
-export { type ClusterNetworkingConfig, clusterNetworkingConfigSchema } from './cluster-networking-config.ts';
-export { type Config, type ConfigFile, type ConfigResources, configResources, parseConfigFile } from './config-file.ts';
+export type { ClusterAuthPreference } from './cluster-auth-preference.ts';
+export type { ClusterNetworkingConfig } from './cluster-networking-config.ts';
+export { type Config, type ConfigResources, configResources, parseConfigFile } from './config-file.ts';
 export type { Database } from './database.ts';
 export { checkResource, decodeResource } from './decode.ts';
 export { defaultAuthPreference, defaultNetworkingConfig, originOf, withOrigin } from './defaults.ts';
-export { formatDuration, normalizeDuration, parseDuration } from './duration.ts';
+export { formatDuration, parseDuration } from './duration.ts';
 export {
   KINDS,
   type Kind,
@@ -18,13 +18,13 @@ export {
 export type { KubeCluster } from './kube-cluster.ts';
 export { KUBE_V7_KINDS } from './kube-kinds.ts';
 export type { Lock } from './lock.ts';
-export { compileMatcher, type Matcher } from './matcher.ts';
-export { ORIGIN_LABEL, type Origin } from './metadata.ts';
+export { compileMatcher } from './matcher.ts';
+export { ORIGIN_LABEL } from './metadata.ts';
 export type { Node } from './node.ts';
 export { ConfigError } from './problems.ts';
 export { formatYaml, formatYamlStream, plainResource, readResources } from './resource-file.ts';
-export { conditionsOf, type FilledConditions, ROLE_VERSIONS, type Role, type RoleOptions } from './role.ts';
-export type { KubernetesResource, RoleConditions, Rule } from './role-conditions.ts';
+export { conditionsOf, type FilledConditions, type Role, type RoleOptions } from './role.ts';
+export type { KubernetesResource } from './role-conditions.ts';
 export { sampleConfig } from './sample-config.ts';
 export { expandTemplate, type Traits } from './template.ts';
 export type { User } from './user.ts';

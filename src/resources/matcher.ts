@@ -1,4 +1,5 @@
 import { NightlatchError } from '../core/errors.ts';
+import { printable } from './quoted.ts';
 
 const MAX_LENGTH = 256;
 const MAX_CACHED = 2000;
@@ -36,7 +37,7 @@ export function matcherProblem(text: string): string | undefined {
     new RegExp(text, 'u');
     return undefined;
   } catch (error) {
-    return `is not a regular expression that can be read (${(error as Error).message.replace(/^Invalid regular expression: /, '')})`;
+    return `is not a regular expression that can be read (${printable((error as Error).message.replace(/^Invalid regular expression: /, ''))})`;
   }
 }
 

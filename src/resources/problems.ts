@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { NightlatchError } from '../core/errors.ts';
 import { describe, keyNotesOf } from './fields.ts';
+import { quoted } from './quoted.ts';
 import { childSchemas, pathsOfKey } from './schema-tree.ts';
 import { nearest } from './spelling.ts';
 
@@ -44,8 +45,8 @@ export function keyText(path: Path): string {
   let text = '';
   for (const step of path) {
     if (typeof step === 'number') text += `[${step}]`;
-    else if (/^[\w*-]+$/.test(step)) text += text === '' ? step : `.${step}`;
-    else text += `[${JSON.stringify(step)}]`;
+    else if (/^[\w*-]{1,64}$/.test(step)) text += text === '' ? step : `.${step}`;
+    else text += `[${quoted(step)}]`;
   }
   return text;
 }

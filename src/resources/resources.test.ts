@@ -373,3 +373,23 @@ describe('broken resources', () => {
     });
   }
 });
+
+test('messages carry nothing that a terminal acts on, and stay short', () => {
+  const key = `\u001b[31m\u202e${'x'.repeat(100_000)}`;
+  for (const text of [
+    `${JSON.stringify(key)}: 1`,
+    `kind: ${JSON.stringify(key)}`,
+    `kind: !${'y'.repeat(5000)} x`,
+    `kind: *${'z'.repeat(5000)}`,
+  ]) {
+    assert.throws(
+      () => readResources(text, 'r.yaml'),
+      (error: unknown) => {
+        const { message } = error as Error;
+        assert.ok(message.length < 600, `${message.length}`);
+        assert.doesNotMatch(message, /[\p{Cc}\p{Cf}]/u);
+        return true;
+      },
+    );
+  }
+});

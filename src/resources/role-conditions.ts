@@ -106,4 +106,3 @@ const unsupported = {
 export const roleConditions = mapping(shape, { unsupported, misplaced: { options: 'spec.options' } });
 export type RoleConditions = z.infer<typeof roleConditions>;
 export type KubernetesResource = z.infer<typeof kubernetesResource>;
-export type Rule = z.infer<typeof rule>;

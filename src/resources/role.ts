@@ -7,7 +7,7 @@ import { metadata } from './metadata.ts';
 import { type KubernetesResource, type RoleConditions, roleConditions } from './role-conditions.ts';
 
 /** Versions of roles; they differ in what is allowed when a key is absent (`conditionsOf`). */
-export const ROLE_VERSIONS = ['v3', 'v4', 'v5', 'v6', 'v7', 'v8'] as const;
+const ROLE_VERSIONS = ['v3', 'v4', 'v5', 'v6', 'v7', 'v8'] as const;
 
 const count = z.number().int({ error: 'expected a whole number' }).min(0).max(1_000_000).meta({ docType: 'number' });
 

@@ -1,4 +1,5 @@
 import { NightlatchError } from '../core/errors.ts';
+import { printable } from './quoted.ts';
 
 /** Traits of a user, by name. */
 export type Traits = Readonly<Record<string, readonly string[]>>;
@@ -45,14 +46,14 @@ function parseTemplate(text: string): Template | string | undefined {
   const email = EMAIL_LOCAL.exec(body)?.groups?.['argument'];
   const call = /^([\w.]+)\(/.exec(body)?.[1];
   if (email === undefined && call !== undefined) {
-    return `uses the function ${call}, which is not supported; email.local is`;
+    return `uses the function ${printable(call.slice(0, 40))}, which is not supported; email.local is`;
   }
   const variable = VARIABLE.exec(email ?? body)?.groups;
   const trait = variable?.['name'] ?? variable?.['quoted'];
   if (variable === undefined || trait === undefined)
     return 'has a template that cannot be read: write {{internal.logins}}';
   if (variable['space'] !== 'internal' && variable['space'] !== 'external') {
-    return `has a template of the unknown kind ${variable['space']}: internal and external are supported`;
+    return `has a template of the unknown kind ${printable(variable['space'] ?? '')}: internal and external are supported`;
   }
   return { before, after, trait, emailLocal: email !== undefined };
 }

@@ -10,6 +10,7 @@ import {
   parseAllDocuments,
 } from 'yaml';
 import { ConfigError, type Path, type PlacedProblem, type Problem } from './problems.ts';
+import { printable, quoted } from './quoted.ts';
 
 /** Files larger than this are no configuration. */
 const MAX_BYTES = 1024 * 1024;
@@ -130,7 +131,7 @@ class Reader {
     if (isAlias(node)) {
       const target = this.#targets.get(node);
       return target === undefined
-        ? this.#refuse(node, path, `names no anchor: ${node.source}`)
+        ? this.#refuse(node, path, `names no anchor: ${quoted(node.source)}`)
         : this.#value(target, path, depth + 1);
     }
     if (isScalar(node)) {
@@ -189,5 +190,5 @@ function problemAt(line: number, path: Path, text: string): PlacedProblem {
 
 function yamlProblem(message: string): string {
   // The composer recurses, and reports where its stack ended.
-  return message.includes('call stack') ? 'is nested too deeply' : `is no YAML: ${message}`;
+  return message.includes('call stack') ? 'is nested too deeply' : `is no YAML: ${printable(message.slice(0, 200))}`;
 }
