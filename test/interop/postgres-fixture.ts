@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/gateways/postgres/embedded-postgres.ts';
 import { createPostgresGateway, type LoginLimits, type PostgresGateway } from '../../src/gateways/postgres/gateway.ts';
 import { type ClusterAuthorities, loadCertAuthority } from '../../src/identity/certificate-authority.ts';
@@ -226,11 +227,54 @@ export async function startFixture(options: { limits?: LoginLimits } = {}): Prom
   };
 }
 
+/** A connected node-postgres client of the fixture; errors of its connection are kept in `problems`. */
+export async function connectPg(
+  fixture: Fixture,
+  options: { route?: CertRoute; config?: pg.ClientConfig } = {},
+): Promise<{ client: pg.Client; problems: Error[]; notices: string[] }> {
+  const files = await fixture.client(options.route === undefined ? {} : { route: options.route });
+  const client = new pg.Client({
+    host: 'localhost',
+    port: fixture.port,
+    user: 'postgres',
+    database: 'postgres',
+    ssl: { ca: fixture.ca.tlsHostCa, cert: files.certPem, key: files.keyPem, servername: 'localhost' },
+    ...options.config,
+  });
+  const problems: Error[] = [];
+  const notices: string[] = [];
+  client.on('error', (error) => problems.push(error));
+  client.on('notice', (notice) => notices.push(notice.message ?? ''));
+  await client.connect();
+  return { client, problems, notices };
+}
+
+/** The running session that began last. */
+export function lastSession(fixture: Fixture): string {
+  return String(fixture.audit.last('session.start')!['sid']);
+}
+
+/** Waits for the end of a session and returns its `client.disconnect` event. */
+export function sessionEnd(fixture: Fixture, sid: string): Promise<Readonly<Record<string, unknown>>> {
+  return until(`the end of session ${sid}`, () =>
+    fixture.audit.events.find((event) => event.event === 'client.disconnect' && event['sid'] === sid),
+  );
+}
+
+/** Lets time pass: for what must not happen within it. */
+export function pass(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 /** Waits until `probe` gives something; polls with a deadline. */
-export async function until<T>(what: string, probe: () => T | undefined | false, timeoutMs = 20_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  probe: () => T | undefined | false | Promise<T | undefined | false>,
+  timeoutMs = 20_000,
+): Promise<T> {
   const end = Date.now() + timeoutMs;
   for (;;) {
-    const found = probe();
+    const found = await probe();
     if (found !== undefined && found !== false) return found;
     if (Date.now() > end) throw new Error(`timed out: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
