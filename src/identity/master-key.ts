@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path';
 import { errorMessage, NightlatchError } from '../core/errors.ts';
 import { Secret } from '../core/secret.ts';
+import { LruMap } from './lru-map.ts';
 
 /** Name of the key file in the data directory. */
 export const MASTER_KEY_FILE = 'master.key';
@@ -22,6 +23,8 @@ const HEADER = 'nightlatch-master-key-v1 ';
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
+/** Derived keys that are kept: some buckets belong to one user each. */
+const MAX_BUCKET_KEYS = 1024;
 /** First byte of every sealed record. */
 const FORMAT = 1;
 
@@ -32,7 +35,7 @@ const FORMAT = 1;
  */
 export class MasterKey {
   readonly #key: Secret<Buffer>;
-  readonly #bucketKeys = new Map<string, Buffer>();
+  readonly #bucketKeys = new LruMap<string, Buffer>(MAX_BUCKET_KEYS);
 
   constructor(key: Secret<Buffer>) {
     if (key.reveal().length !== KEY_BYTES)

@@ -43,6 +43,11 @@ export class SealedRecords<T> {
     await this.#store.deleteRecord(this.#bucket, key);
   }
 
+  /** The keys alone: nothing is opened. */
+  async keys(): Promise<string[]> {
+    return (await this.#store.listRecords(this.#bucket)).map(({ key }) => key);
+  }
+
   async list(): Promise<{ key: string; value: T }[]> {
     const records = await this.#store.listRecords(this.#bucket);
     return records.map(({ key, value }) => ({ key, value: this.#open(key, value)! }));

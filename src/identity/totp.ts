@@ -90,7 +90,7 @@ export class TotpFactors {
 
   /** Users with a secret. */
   async users(): Promise<string[]> {
-    return (await this.#secrets.list()).map(({ key }) => key);
+    return this.#secrets.keys();
   }
 }
 

@@ -34,7 +34,7 @@ export class PasswordRecords {
   }
 
   async users(): Promise<string[]> {
-    return (await this.#records.list()).map(({ key }) => key);
+    return this.#records.keys();
   }
 }
 

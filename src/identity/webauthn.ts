@@ -70,7 +70,8 @@ const library = () => import('@simplewebauthn/server');
 
 /** Security keys as a second factor: the ceremonies of WebAuthn, challenges good for one use and five minutes. */
 export class WebauthnFactors {
-  readonly #passkeys: SealedRecords<Passkey>;
+  /** All of a user's in one record. */
+  readonly #passkeys: SealedRecords<readonly Passkey[]>;
   readonly #challenges: SealedRecords<Challenge>;
   readonly #clock: Clock;
   readonly #relyingParty: () => RelyingParty;
@@ -82,8 +83,8 @@ export class WebauthnFactors {
     this.#relyingParty = relyingParty;
   }
 
-  async passkeysOf(user: string): Promise<Passkey[]> {
-    return (await this.#passkeys.list()).filter(({ key }) => userOfKey(key) === user).map(({ value }) => value);
+  async passkeysOf(user: string): Promise<readonly Passkey[]> {
+    return (await this.#passkeys.get(user)) ?? [];
   }
 
   /** Options for `navigator.credentials.create()`. */
@@ -143,12 +144,14 @@ export class WebauthnFactors {
 
   /** @throws {NightlatchError} `limit_exceeded`, `already_exists`. */
   async add(user: string, passkey: Passkey): Promise<void> {
-    if ((await this.passkeysOf(user)).length >= MAX_PASSKEYS) {
+    const known = await this.passkeysOf(user);
+    if (known.length >= MAX_PASSKEYS) {
       throw new NightlatchError('limit_exceeded', `more than ${MAX_PASSKEYS} security keys are not kept`);
     }
-    if (!(await this.#passkeys.add(passkeyKey(user, passkey.id), passkey))) {
+    if (known.some(({ id }) => id === passkey.id)) {
       throw new NightlatchError('already_exists', 'the security key is registered already');
     }
+    await this.#passkeys.put(user, [...known, passkey]);
   }
 
   /** Options for `navigator.credentials.get()`. Give them only to who has shown the password: they tell which keys the user has. */
@@ -168,7 +171,7 @@ export class WebauthnFactors {
   async finishAuthentication(user: string, response: unknown): Promise<boolean> {
     const parsed = authenticationSchema.safeParse(response);
     if (!parsed.success) return false;
-    const passkey = await this.#passkeys.get(passkeyKey(user, parsed.data.id));
+    const passkey = (await this.passkeysOf(user)).find(({ id }) => id === parsed.data.id);
     if (passkey === undefined) return false;
     const { verifyAuthenticationResponse } = await library();
     const party = this.#relyingParty();
@@ -192,8 +195,7 @@ export class WebauthnFactors {
         requireUserVerification: false,
       });
       if (!verified) return false;
-      await this.#passkeys.put(passkeyKey(user, passkey.id), { ...passkey, counter: authenticationInfo.newCounter });
-      return true;
+      return await this.#noteCounter(user, passkey.id, authenticationInfo.newCounter);
     } catch (error) {
       // The library throws whatever does not fit; a store that is away is another matter.
       if (error instanceof NightlatchError && error.code === 'unavailable') throw error;
@@ -201,15 +203,27 @@ export class WebauthnFactors {
     }
   }
 
+  /** Removes one security key, or all. */
   async remove(user: string, id?: string): Promise<void> {
-    for (const { id: known } of await this.passkeysOf(user)) {
-      if (id === undefined || id === known) await this.#passkeys.delete(passkeyKey(user, known));
-    }
+    const left = id === undefined ? [] : (await this.passkeysOf(user)).filter((passkey) => passkey.id !== id);
+    if (left.length === 0) await this.#passkeys.delete(user);
+    else await this.#passkeys.put(user, left);
   }
 
   /** Users with a security key. */
   async users(): Promise<string[]> {
-    return [...new Set((await this.#passkeys.list()).map(({ key }) => userOfKey(key)))];
+    return this.#passkeys.keys();
+  }
+
+  /** False where the key was removed while it was being checked: it must not come back. */
+  async #noteCounter(user: string, id: string, counter: number): Promise<boolean> {
+    const known = await this.passkeysOf(user);
+    if (!known.some((passkey) => passkey.id === id)) return false;
+    await this.#passkeys.put(
+      user,
+      known.map((passkey) => (passkey.id === id ? { ...passkey, counter } : passkey)),
+    );
+    return true;
   }
 
   async #newChallenge(user: string, purpose: Challenge['purpose']): Promise<Uint8Array<ArrayBuffer>> {
@@ -224,12 +238,4 @@ export class WebauthnFactors {
     const taken = await this.#challenges.take(challenge);
     return taken?.user === user && taken.purpose === purpose && this.#clock.wallMs() < taken.expiresAtMs;
   }
-}
-
-function passkeyKey(user: string, id: string): string {
-  return JSON.stringify([user, id]);
-}
-
-function userOfKey(key: string): string {
-  return (JSON.parse(key) as [string, string])[0];
 }
