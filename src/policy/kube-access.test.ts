@@ -115,6 +115,31 @@ describe('access to Kubernetes', () => {
     assert.equal(some.permits(object('pods/dev/x')), false);
   });
 
+  test('groups come from the roles that allow the object, and from no other', () => {
+    const admin = role('admin', 'v7', {
+      ...base,
+      kubernetes_groups: ['admins'],
+      kubernetes_resources: [{ kind: 'pod', namespace: 'dev', name: '*', verbs: ['*'] }],
+    });
+    const both = grant(role('a', 'v7', base), admin);
+    assert.deepEqual(both.identityFor(object('pods/dev/x')).groups, ['viewers', 'admins']);
+    assert.deepEqual(both.identityFor(object('secrets/prod/x')).groups, ['viewers']);
+    assert.equal(both.unrestricted, false);
+  });
+
+  test('what cannot be filtered needs the whole collection', () => {
+    const web = { kind: 'pod', namespace: 'dev', name: 'web-*', verbs: ['*'] };
+    const some = grant(role('a', 'v7', { ...base, kubernetes_resources: [web] }));
+    assert.equal(some.permits(object('pods/dev/', 'deletecollection')), false);
+    assert.equal(some.permits(object('pods/dev/', 'create')), false);
+    assert.equal(some.permits(object('pods/dev/web-1', 'create')), true);
+    const db = { kind: 'pod', namespace: 'dev', name: 'db', verbs: ['*'] };
+    const without = grant(role('a', 'v7', base), role('no', 'v7', {}, { kubernetes_resources: [db] }));
+    assert.equal(without.permits(object('pods/dev/', 'deletecollection')), false);
+    assert.equal(without.permits(object('pods/prod/', 'deletecollection')), true);
+    assert.equal(without.permits(object('pods/dev/', 'list')), true);
+  });
+
   test('deny wins; a denied part of a list does not bar the list', () => {
     const secrets = { kind: 'secret', namespace: 'prod', name: '*', verbs: ['*'] };
     const one = { kind: 'pod', namespace: 'dev', name: 'db', verbs: ['*'] };

@@ -20,13 +20,21 @@ export interface KubeObject {
 /** What a user may do in a cluster, and as whom. */
 export interface KubeGrant {
   readonly allowed: true;
-  /** To impersonate: user names (the user's own where roles give groups alone) and groups. */
+  /**
+   * To impersonate where a request is about no object (discovery, `/version`): user names (the user's own where roles give
+   * groups alone) and groups, of all roles.
+   */
   readonly users: readonly string[];
   readonly groups: readonly string[];
-  /** Everything is allowed: lists need no filter. */
+  /** Every role allows everything: lists need no filter. */
   readonly unrestricted: boolean;
-  /** Whether the roles allow this; for a collection (`name` '') whether anything in it may be. */
+  /**
+   * Whether the roles allow this. A list or a watch of a collection (`name` '') is allowed when anything in it may be: the
+   * answer is filtered. Any other verb on a collection needs all of it, so `create` wants the name from the body.
+   */
   permits(object: KubeObject): boolean;
+  /** To impersonate for a request about an object: users and groups of the roles that allow it, and of no other. */
+  identityFor(object: KubeObject): { readonly users: readonly string[]; readonly groups: readonly string[] };
 }
 
 /**
@@ -55,34 +63,58 @@ export function checkKubeAccess(
       labelsMatch(role.allow.kubernetes_labels, labels, traits, 'allow') &&
       role.allow.kubernetes_groups.length + role.allow.kubernetes_users.length > 0,
   );
-  const remaining = (key: 'kubernetes_groups' | 'kubernetes_users') => [
-    ...new Set(
-      granting
-        .flatMap((role) => expandAll(role.allow[key], traits))
-        .filter((name) => !roles.some((role) => listHas(role.deny[key], name, traits))),
-    ),
-  ];
-  const groups = remaining('kubernetes_groups');
-  const users = remaining('kubernetes_users');
-  if (groups.length + users.length === 0) {
+  const identity = (from: readonly HeldRole[]) => {
+    const remaining = (key: 'kubernetes_groups' | 'kubernetes_users') => [
+      ...new Set(
+        from
+          .flatMap((role) => expandAll(role.allow[key], traits))
+          .filter((name) => !roles.some((role) => listHas(role.deny[key], name, traits))),
+      ),
+    ];
+    const users = remaining('kubernetes_users');
+    return {
+      users: users.length > 0 ? users : [user],
+      groups: remaining('kubernetes_groups'),
+      named: users.length > 0,
+    };
+  };
+  const everybody = identity(granting);
+  if (everybody.groups.length === 0 && !everybody.named) {
     return denied(`no role of user "${user}" allows a group or a user there (kubernetes_groups, kubernetes_users)`);
   }
-  const side = (which: 'allow' | 'deny') => (role: HeldRole) =>
-    role[which].kubernetes_resources.map((resource) => resourceRule(role, resource, traits, which));
-  const allow = granting.flatMap(side('allow'));
-  const deny = roles.flatMap(side('deny'));
-  // Until v6 roles know of pods only: everything else is left to the cluster's own rules.
-  const podsOnly = granting.some((role) => ['v3', 'v4', 'v5', 'v6'].includes(role.version));
+  const rulesOf = (role: HeldRole, side: 'allow' | 'deny') =>
+    role[side].kubernetes_resources.map((resource) => resourceRule(role, resource, traits, side));
+  const deny = roles.flatMap((role) => rulesOf(role, 'deny'));
+  const allow = granting.map((role) => ({ role, rules: rulesOf(role, 'allow') }));
+  const allowing = (object: KubeObject): HeldRole[] => {
+    // What cannot be filtered must be allowed as a whole, and no part of it be denied.
+    const filtered = object.name === '' && FILTERED_VERBS.includes(object.verb);
+    if (deny.some((rule) => (filtered ? rule.covers(object) : rule.reaches(object)))) return [];
+    return allow
+      .filter(
+        ({ role, rules }) =>
+          // Until v6 roles know of pods only: everything else is left to the cluster's own rules.
+          (PODS_ONLY.includes(role.version) && !isPods(object)) ||
+          rules.some((rule) => (filtered ? rule.reaches(object) : rule.covers(object))),
+      )
+      .map(({ role }) => role);
+  };
   return {
     allowed: true,
-    users: users.length > 0 ? users : [user],
-    groups,
-    unrestricted: deny.length === 0 && allow.some((rule) => rule.everything),
-    permits: (object) =>
-      !deny.some((rule) => rule.covers(object)) &&
-      ((podsOnly && !isPods(object)) || allow.some((rule) => rule.reaches(object))),
+    users: everybody.users,
+    groups: everybody.groups,
+    unrestricted: deny.length === 0 && allow.every(({ rules }) => rules.some((rule) => rule.everything)),
+    permits: (object) => allowing(object).length > 0,
+    identityFor: (object) => {
+      const { users, groups } = identity(allowing(object));
+      return { users, groups };
+    },
   };
 }
+
+/** Verbs whose answer is a list that can be filtered. */
+const FILTERED_VERBS: readonly string[] = ['get', 'list', 'watch'];
+const PODS_ONLY: readonly string[] = ['v3', 'v4', 'v5', 'v6'];
 
 interface ResourceRule {
   readonly everything: boolean;
