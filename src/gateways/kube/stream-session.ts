@@ -5,7 +5,7 @@ import type { IdleWarning, Session, SessionControl, SessionEnd } from '../../ses
 import { TerminalInput } from '../../wire/terminal/input.ts';
 import { encodeRestore, encodeWarning, encodeWarningCancelled } from '../../wire/terminal/notice.ts';
 import { TerminalScreen } from '../../wire/terminal/screen.ts';
-import { refuseUpgrade } from './status.ts';
+import { type KubeFailure, refuseUpgrade } from './status.ts';
 import type { StreamListener, StreamName, StreamProtocol } from './streams.ts';
 
 /** How long a frame that the target has begun may take to end before it is filled up. */
@@ -49,7 +49,8 @@ export class StreamSession implements SessionControl, StreamListener {
   #session: Session | undefined;
   #target: Duplex | undefined;
   #protocol: StreamProtocol | undefined;
-  #state: 'opening' | 'relaying' | 'ending' | 'ended' = 'opening';
+  #state: 'opening' | 'answered' | 'relaying' | 'ending' | 'ended' = 'opening';
+  #failure: KubeFailure | undefined;
   #notice: Notice | undefined;
   #warningShown = false;
   #noticeTimer: Timer | undefined;
@@ -70,6 +71,10 @@ export class StreamSession implements SessionControl, StreamListener {
     }
     client.on('error', () => undefined);
     client.once('close', this.#onClientGone);
+    // Until both sides speak nothing is read; a client that ends its direction has gone.
+    client.once('end', () => {
+      if (this.#state !== 'relaying') client.end();
+    });
   }
 
   /** The session exists; from here on the client's going away ends it. */
@@ -81,6 +86,16 @@ export class StreamSession implements SessionControl, StreamListener {
 
   get isOpening(): boolean {
     return this.#state === 'opening';
+  }
+
+  /** What the client is told if the session ends before the API server has agreed. */
+  refuseWith(failure: KubeFailure): void {
+    this.#failure = failure;
+  }
+
+  /** The client has had its whole answer, a refusal of the API server: its connection only has to be closed. */
+  answered(): void {
+    if (this.#state === 'opening') this.#state = 'answered';
   }
 
   /** Both sides speak now. What either has sent already goes first. */
@@ -253,8 +268,13 @@ export class StreamSession implements SessionControl, StreamListener {
     if (state === 'opening') {
       this.#state = 'ended';
       this.opening.abort();
-      if (end.tell) refuseUpgrade(this.#client, { reason: 'Forbidden', message: end.text });
+      if (end.tell) refuseUpgrade(this.#client, this.#failure ?? { reason: 'Forbidden', message: end.text });
       else this.#client.destroy();
+      this.#after(LINGER_MS, () => this.#client.destroy());
+    } else if (state === 'answered') {
+      this.#state = 'ended';
+      this.#client.end();
+      this.#after(LINGER_MS, () => this.#client.destroy());
     } else if (state === 'relaying' && end.tell && !this.#client.destroyed) {
       this.#state = 'ending';
       const finished = end.cause === 'target_closed' && this.#protocol!.targetFinished;

@@ -1,7 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { EVENTS } from '../../audit/catalog.ts';
 import { errorMessage, NightlatchError } from '../../core/errors.ts';
-import type { Session } from '../../session/types.ts';
 import { admit, authorizer } from './admission.ts';
 import { type KubeCall, type KubeContext, kubeAuditFields, sessionTarget } from './context.ts';
 import type { Denials } from './denials.ts';
@@ -93,7 +92,7 @@ export async function handleUpgrade(
   });
   if (impersonation === undefined) {
     // The policy changed to "allowed" while the session was being opened.
-    refuse('ServiceUnavailable', 'the access rules have just changed: try again');
+    streams.refuseWith({ reason: 'ServiceUnavailable', message: 'the access rules have just changed: try again' });
     await session.end('error', 'the access rules changed while the session was opened');
     return;
   }
@@ -106,7 +105,14 @@ export async function handleUpgrade(
       return;
     }
     if (answer.statusCode !== 101) {
-      await passRefusal(session, socket, answer, purpose, fields);
+      if (purpose === 'exec')
+        session.audit(EVENTS.execFailed.event, EVENTS.execFailed.code, {
+          ...fields,
+          exit_error: `the API server answered ${answer.statusCode}`,
+        });
+      await passRefusal(socket, answer);
+      streams.answered();
+      await session.end('target_closed', `the API server answered ${answer.statusCode}`);
       return;
     }
     const spoken = spokenProtocol(purpose, webSocket, answer, tty, call, streams);
@@ -125,10 +131,8 @@ export async function handleUpgrade(
       sid: session.id,
       error: errorMessage(error),
     });
-    refuse(
-      error instanceof NightlatchError && error.code === 'timeout' ? 'Timeout' : 'ServiceUnavailable',
-      errorMessage(error),
-    );
+    const timeout = error instanceof NightlatchError && error.code === 'timeout';
+    streams.refuseWith({ reason: timeout ? 'Timeout' : 'ServiceUnavailable', message: errorMessage(error) });
     await session.end('error', errorMessage(error));
   }
 }
@@ -221,26 +225,26 @@ function expectedStreams(query: URLSearchParams, tty: boolean, version: string):
   return 1 + asked('stdin') + asked('stdout') + (tty ? 0 : asked('stderr')) + resize;
 }
 
-/** The API server said no (no such pod, RBAC): its answer goes to the client as it is. */
-async function passRefusal(
-  session: Session,
-  socket: Duplex,
-  answer: UpgradeAnswer,
-  purpose: Purpose,
-  fields: Readonly<Record<string, unknown>>,
-): Promise<void> {
-  if (purpose === 'exec')
-    session.audit(EVENTS.execFailed.event, EVENTS.execFailed.code, {
-      ...fields,
-      exit_error: `the API server answered ${answer.statusCode}`,
-    });
-  const target = answer.socket;
-  socket.write(answer.head);
-  if (answer.rest.length > 0) socket.write(answer.rest);
-  target.pipe(socket);
-  const over = new Promise<void>((resolve) => target.once('close', () => resolve()));
-  socket.once('close', () => target.destroy());
-  target.resume();
-  await over;
-  await session.end('target_closed', `the API server answered ${answer.statusCode}`);
+/** The API server said no (no such pod, RBAC): its answer goes to the client as it is. Resolves when it is whole. */
+async function passRefusal(socket: Duplex, answer: UpgradeAnswer): Promise<void> {
+  const { socket: target, head, rest } = answer;
+  const length = answer.header('content-length');
+  let left = length === '' ? Number.POSITIVE_INFINITY : Number(length);
+  const chunked = /chunked/i.test(answer.header('transfer-encoding'));
+  let tail = '';
+  socket.write(head);
+  await new Promise<void>((resolve) => {
+    const take = (chunk: Buffer): void => {
+      socket.write(chunk);
+      left -= chunk.length;
+      tail = (tail + chunk.toString('latin1')).slice(-5);
+      if (left <= 0 || (chunked && tail === '0\r\n\r\n')) resolve();
+    };
+    take(rest);
+    target.on('data', take);
+    target.once('close', resolve);
+    socket.once('close', resolve);
+    target.resume();
+  });
+  target.destroy();
 }

@@ -1,0 +1,128 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import type { AuditLog } from '../../audit/events.ts';
+import type { Clock } from '../../core/clock.ts';
+import { errorMessage } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { CertAuthority, Identity } from '../../identity/types.ts';
+import type { LivePolicy } from '../../policy/snapshot.ts';
+import type { SessionManager } from '../../session/types.ts';
+import { routeRequest } from './admission.ts';
+import type { KubeCall, KubeContext } from './context.ts';
+import { Denials } from './denials.ts';
+import { readRequestInfo } from './request-info.ts';
+import { handleRequest } from './requests.ts';
+import { type KubeFailure, refuseUpgrade, sendFailure } from './status.ts';
+import type { ExecCleanup } from './stream-session.ts';
+import { handleUpgrade } from './upgrade.ts';
+import { KubeUpstreams } from './upstream.ts';
+
+export interface KubeGatewayDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly audit: AuditLog;
+  readonly policy: LivePolicy;
+  readonly sessions: SessionManager;
+  readonly ca: Pick<CertAuthority, 'verifyTlsUser'>;
+  /** `kubernetes_exec_cleanup`: what becomes of a shell whose session is ended. */
+  readonly execCleanup: ExecCleanup;
+}
+
+/** The Kubernetes gateway as an HTTP server's two entrances (HTTP/2 and HTTP/1.1, with client certificates asked for). */
+export interface KubeGateway {
+  onRequest(request: IncomingMessage, response: ServerResponse): void;
+  onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Closes the connections to the API servers. Sessions are ended by the session manager before. */
+  close(): void;
+}
+
+/** Client certificates in, impersonation out: everything of the Kubernetes API, and sessions for what lasts. */
+export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
+  const { clock, log, policy, ca } = deps;
+  const upstreams = new KubeUpstreams(clock);
+  const denials = new Denials(clock);
+  const context: KubeContext = { ...deps, upstreams };
+  const identities = new WeakMap<TLSSocket, Identity>();
+
+  function identify(socket: TLSSocket): Identity | string {
+    const known = identities.get(socket);
+    if (known !== undefined) {
+      // A connection outlives a certificate; a request on it must not.
+      return known.expiresAtMs > clock.wallMs()
+        ? known
+        : 'the client certificate has expired: sign in again with tsh login';
+    }
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined) return 'a client certificate is needed: use tsh kube login';
+    const verified = ca.verifyTlsUser(certificate.raw);
+    if (!verified.ok) {
+      log.info('a Kubernetes client was refused', { addr: addressOf(socket), reason: verified.reason });
+      return 'the client certificate is not accepted: sign in again with tsh login';
+    }
+    identities.set(socket, verified.identity);
+    return verified.identity;
+  }
+
+  function understand(request: IncomingMessage): KubeCall | KubeFailure {
+    const socket = tlsSocketOf(request);
+    const identity = identify(socket);
+    if (typeof identity === 'string') return { reason: 'Unauthorized', message: identity };
+    const route = routeRequest(identity, request.url ?? '/', policy.current);
+    if (!route.ok) return route.failure;
+    const method = request.method ?? 'GET';
+    const info = readRequestInfo(method, route.url);
+    if (info === undefined) return { reason: 'BadRequest', message: 'the path of the request is ambiguous' };
+    return {
+      identity,
+      cluster: route.cluster,
+      info,
+      method,
+      url: route.url,
+      headers: request.rawHeaders,
+      clientAddr: addressOf(socket),
+    };
+  }
+
+  return {
+    onRequest(request, response) {
+      response.on('error', () => undefined);
+      const call = understand(request);
+      if ('reason' in call) {
+        sendFailure(response, call);
+        return;
+      }
+      handleRequest(context, call, { request, response }).catch((error: unknown) => {
+        log.error('a Kubernetes request failed', { error: errorMessage(error) });
+        if (response.headersSent) response.destroy();
+        else sendFailure(response, { reason: 'InternalError', message: errorMessage(error) });
+      });
+    },
+    onUpgrade(request, socket, head) {
+      socket.on('error', () => undefined);
+      const call = understand(request);
+      if ('reason' in call) {
+        refuseUpgrade(socket, call);
+        return;
+      }
+      tlsSocketOf(request).setNoDelay(true);
+      handleUpgrade(context, denials, call, socket, head).catch((error: unknown) => {
+        log.error('a Kubernetes session failed', { error: errorMessage(error) });
+        socket.destroy();
+      });
+    },
+    close: () => upstreams.close(),
+  };
+}
+
+/** The TLS connection of a request; an HTTP/2 request only has a stand-in for it. */
+function tlsSocketOf(request: IncomingMessage): TLSSocket {
+  if (request.httpVersionMajor !== 2) return request.socket as TLSSocket;
+  return (request as unknown as Http2ServerRequest).stream.session!.socket as TLSSocket;
+}
+
+function addressOf(socket: TLSSocket): string {
+  const { remoteAddress = '', remotePort = 0 } = socket;
+  return `${remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`;
+}
