@@ -131,7 +131,8 @@ describe('access to Kubernetes', () => {
     const web = { kind: 'pod', namespace: 'dev', name: 'web-*', verbs: ['*'] };
     const some = grant(role('a', 'v7', { ...base, kubernetes_resources: [web] }));
     assert.equal(some.permits(object('pods/dev/', 'deletecollection')), false);
-    assert.equal(some.permits(object('pods/dev/', 'create')), false);
+    assert.equal(some.permits(object('pods/dev/', 'create')), true, 'to be checked again with the name');
+    assert.equal(some.permits(object('pods/dev/db', 'create')), false);
     assert.equal(some.permits(object('pods/dev/web-1', 'create')), true);
     const db = { kind: 'pod', namespace: 'dev', name: 'db', verbs: ['*'] };
     const without = grant(role('a', 'v7', base), role('no', 'v7', {}, { kubernetes_resources: [db] }));

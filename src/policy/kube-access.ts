@@ -29,8 +29,8 @@ export interface KubeGrant {
   /** Every role allows everything: lists need no filter. */
   readonly unrestricted: boolean;
   /**
-   * Whether the roles allow this. A list or a watch of a collection (`name` '') is allowed when anything in it may be: the
-   * answer is filtered. Any other verb on a collection needs all of it, so `create` wants the name from the body.
+   * Whether the roles allow this. On a collection (`name` '') a list or a watch is allowed when anything in it may be, since the answer is
+   * filtered, and so is `create`, which the caller checks again with the name in the body. Any other verb needs all of the collection.
    */
   permits(object: KubeObject): boolean;
   /** To impersonate for a request about an object: users and groups of the roles that allow it, and of no other. */
@@ -87,15 +87,15 @@ export function checkKubeAccess(
   const deny = roles.flatMap((role) => rulesOf(role, 'deny'));
   const allow = granting.map((role) => ({ role, rules: rulesOf(role, 'allow') }));
   const allowing = (object: KubeObject): HeldRole[] => {
-    // What cannot be filtered must be allowed as a whole, and no part of it be denied.
-    const filtered = object.name === '' && FILTERED_VERBS.includes(object.verb);
-    if (deny.some((rule) => (filtered ? rule.covers(object) : rule.reaches(object)))) return [];
+    // Anything else on a collection must be allowed as a whole, and no part of it be denied.
+    const partial = object.name === '' && PARTIAL_VERBS.includes(object.verb);
+    if (deny.some((rule) => (partial ? rule.covers(object) : rule.reaches(object)))) return [];
     return allow
       .filter(
         ({ role, rules }) =>
           // Until v6 roles know of pods only: everything else is left to the cluster's own rules.
           (PODS_ONLY.includes(role.version) && !isPods(object)) ||
-          rules.some((rule) => (filtered ? rule.reaches(object) : rule.covers(object))),
+          rules.some((rule) => (partial ? rule.reaches(object) : rule.covers(object))),
       )
       .map(({ role }) => role);
   };
@@ -112,8 +112,8 @@ export function checkKubeAccess(
   };
 }
 
-/** Verbs whose answer is a list that can be filtered. */
-const FILTERED_VERBS: readonly string[] = ['get', 'list', 'watch'];
+/** Verbs on a collection that go on with what is allowed in it: the answer is filtered, or the name checked. */
+const PARTIAL_VERBS: readonly string[] = ['get', 'list', 'watch', 'create'];
 const PODS_ONLY: readonly string[] = ['v3', 'v4', 'v5', 'v6'];
 
 interface ResourceRule {
