@@ -12,7 +12,7 @@ import {
 } from '../../wire/rdp/x224.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DesktopError } from './desktop-error.ts';
-import { connectTcp, desktopAddress, desktopTls, peerChain, startTls } from './upstream.ts';
+import { connectTcp, desktopAddress, desktopTls, startTls } from './upstream.ts';
 
 const MAX_CONFIRM_BYTES = 1024;
 
@@ -58,10 +58,10 @@ export async function connectRdp(
     }
     const secure = await startTls(socket, desktop, address.host, signal);
     return {
-      socket: secure,
+      socket: secure.socket,
       selectedProtocol: answer.protocol,
       responseFlags: x224ResponseFlags(confirm),
-      certChain: peerChain(secure),
+      certChain: secure.chain.map((certificate) => certificate.raw),
       serverAddr: desktop.spec.addr,
     };
   } catch (error) {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type X509Certificate } from 'node:crypto';
 import net from 'node:net';
 import tls from 'node:tls';
 import type { WindowsDesktop } from '../../resources/index.ts';
@@ -51,6 +51,13 @@ export function connectTcp(address: DesktopAddress, signal: AbortSignal): Promis
   });
 }
 
+/** A connection inside TLS. */
+export interface SecureDesktop {
+  readonly socket: tls.TLSSocket;
+  /** The certificates that the desktop presented, leaf first. */
+  readonly chain: readonly X509Certificate[];
+}
+
 /**
  * Wraps a connection in TLS and checks the desktop's certificate as the resource says.
  * @throws {DesktopError} `untrusted` for a certificate that is not the one expected; the signal's reason.
@@ -60,7 +67,7 @@ export function startTls(
   desktop: WindowsDesktop,
   host: string,
   signal: AbortSignal,
-): Promise<tls.TLSSocket> {
+): Promise<SecureDesktop> {
   const settings = desktopTls(desktop);
   const name = settings.server_name ?? host;
   const byCa = settings.mode === 'verify-full' || settings.mode === 'verify-ca';
@@ -75,13 +82,14 @@ export function startTls(
       checkServerIdentity: (_name, certificate) =>
         settings.mode === 'verify-full' ? tls.checkServerIdentity(name, certificate) : undefined,
     });
+    let chain: X509Certificate[] = [];
     const settle = (error?: Error): void => {
       signal.removeEventListener('abort', onAbort);
       secure.off('secureConnect', onSecure);
       secure.off('error', onError);
       secure.off('close', onClose);
       if (error === undefined) {
-        resolve(secure);
+        resolve({ socket: secure, chain });
         return;
       }
       secure.on('error', () => undefined);
@@ -90,8 +98,8 @@ export function startTls(
       reject(error);
     };
     const onSecure = (): void => {
-      const wrong = settings.mode === 'pinned' ? pinMismatch(secure, settings.fingerprint) : undefined;
-      settle(wrong);
+      chain = peerChain(secure);
+      settle(settings.mode === 'pinned' ? pinMismatch(chain[0], settings.fingerprint) : undefined);
     };
     const onError = (error: Error): void =>
       settle(new DesktopError('untrusted', `TLS to the desktop failed: ${error.message}`, { cause: error }));
@@ -105,23 +113,22 @@ export function startTls(
   });
 }
 
-function pinMismatch(secure: tls.TLSSocket, fingerprint: string | undefined): DesktopError | undefined {
+function pinMismatch(leaf: X509Certificate | undefined, fingerprint: string | undefined): DesktopError | undefined {
   const expected = (fingerprint ?? '')
     .replace(/^sha256:/, '')
     .replaceAll(':', '')
     .toLowerCase();
-  const certificate = secure.getPeerX509Certificate();
-  const actual = certificate === undefined ? '' : createHash('sha256').update(certificate.raw).digest('hex');
+  const actual = leaf === undefined ? '' : createHash('sha256').update(leaf.raw).digest('hex');
   if (expected !== '' && actual === expected) return undefined;
   return new DesktopError('untrusted', `the desktop's certificate is sha256:${actual}, which is not the one pinned`);
 }
 
-/** The certificates the desktop presented, DER, leaf first. */
-export function peerChain(secure: tls.TLSSocket): Buffer[] {
-  const chain: Buffer[] = [];
+function peerChain(secure: tls.TLSSocket): X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  // Asked once only: in Node 24 a second call finds no certificate any more.
   let certificate = secure.getPeerX509Certificate();
   while (certificate !== undefined && chain.length < 8) {
-    chain.push(certificate.raw);
+    chain.push(certificate);
     certificate = certificate.issuerCertificate;
   }
   return chain;

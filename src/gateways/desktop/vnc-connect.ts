@@ -48,7 +48,7 @@ export async function connectVnc(
           break;
         case 'tls':
           reader.detach();
-          stream = await startTls(socket, desktop, address.host, signal);
+          ({ socket: stream } = await startTls(socket, desktop, address.host, signal));
           reader = new DbReader(stream, MAX_HANDSHAKE_BYTES);
       }
     }

@@ -1,4 +1,5 @@
 import { DecodeError } from '../../core/errors.ts';
+import { extendedTextBytes } from './extended-clipboard.ts';
 
 /** Client messages (RFC 6143, 7.5, and the community's extensions) that clients of ours send. */
 export type RfbClientMessageType =
@@ -131,9 +132,7 @@ function isByHand(type: RfbClientMessageType, data: Buffer): boolean {
 export function cutTextLength(data: Buffer): number {
   const length = data.readInt32BE(4);
   if (length >= 0) return length;
-  const PROVIDE = 0x1000_0000;
-  if (-length < 4 || data.length < 12) return 0;
-  return (data.readUInt32BE(8) & PROVIDE) !== 0 ? -length - 4 : 0;
+  return -length < 4 || data.length < 12 ? 0 : extendedTextBytes(data.readUInt32BE(8), -length - 4);
 }
 
 /** Encodings of a SetEncodings message. */

@@ -1,4 +1,5 @@
 import { DecodeError } from '../../core/errors.ts';
+import { extendedTextBytes } from './extended-clipboard.ts';
 import { type PixelFormat, tightPixelBytes } from './pixel-format.ts';
 
 // Encodings (RFC 6143, 7.7 and the registry) whose lengths this splitter knows.
@@ -162,7 +163,7 @@ export class RfbServerSplitter {
       // The extended clipboard: flags, of which `provide` alone is followed by text.
       if (length > -4) throw new DecodeError('RFB extended clipboard is cut short');
       const flags = (yield { read: 4 }).readUInt32BE(0);
-      this.#textLength = (flags & 0x1000_0000) !== 0 ? -length - 4 : 0;
+      this.#textLength = extendedTextBytes(flags, -length - 4);
       yield { skip: -length - 4 };
     }
     this.#cutText = false;

@@ -2,6 +2,8 @@ import type { DesktopControlMessage, DesktopOpenMessage } from '../../../src/gat
 
 /** What the page learns from the gateway beside the desktop protocol, and when the connection is gone. */
 export interface ControlListener {
+  /** Set when the connection is made. */
+  socket: WebSocket | undefined;
   message(message: DesktopControlMessage): void;
   /** `reason` is the gateway's text where it closed the connection itself (code 4001). */
   closed(code: number, reason: string): void;
@@ -13,6 +15,7 @@ export interface ControlListener {
  */
 export function controlSocket(url: string, open: DesktopOpenMessage, listener: ControlListener): WebSocket {
   const ws = new WebSocket(url);
+  listener.socket = ws;
   ws.binaryType = 'arraybuffer';
   ws.addEventListener('open', () => ws.send(JSON.stringify(open)));
   ws.addEventListener('message', (event: MessageEvent<unknown>) => {

@@ -17,6 +17,14 @@ export class DesktopLife implements ControlListener {
     this.#blank = blank;
   }
 
+  /** The connection that the gateway speaks over, once it was made. */
+  socket: WebSocket | undefined;
+
+  /** Leaves the desktop: the gateway takes it for the user's own wish. */
+  closeSocket(): void {
+    this.socket?.close(1000);
+  }
+
   get ended(): boolean {
     return this.#ended;
   }

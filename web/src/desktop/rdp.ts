@@ -27,7 +27,8 @@ export async function open(options: DesktopOptions): Promise<DesktopView> {
 
   const iron = document.createElement('iron-remote-desktop') as IronElement;
   for (const [name, value] of [
-    ['scale', 'real'],
+    // A desktop that cannot be resized is shown smaller.
+    ['scale', 'fit'],
     ['verbose', 'false'],
     ['flexcenter', 'false'],
   ] as const) {
@@ -77,7 +78,7 @@ export async function open(options: DesktopOptions): Promise<DesktopView> {
   void run(ui, url, config, options, life, resizes);
   return {
     close: () => {
-      ui.shutdown();
+      life.closeSocket();
       life.end({ cause: 'client_closed', text: 'You have left the desktop.' });
     },
     focus: () => iron.shadowRoot?.querySelector('canvas')?.focus(),

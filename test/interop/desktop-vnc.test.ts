@@ -1,0 +1,238 @@
+// Real Xvnc, real Chromium with noVNC, the gateway between them with the real session layer.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { openDesk, startBrowser, type TestBrowser } from '../fixtures/desktop/browser.ts';
+import { makeCertificate } from '../fixtures/desktop/certificate.ts';
+import { until } from '../fixtures/desktop/processes.ts';
+import { type DesktopWorld, desktopWorld, networking, role, user } from '../fixtures/desktop/world.ts';
+import { startXvnc, type VncServer } from '../fixtures/desktop/xvnc.ts';
+
+const PASSWORD = 'secret99';
+const ALLOW = { windows_desktop_labels: { '*': '*' }, windows_desktop_logins: ['vnc'] };
+
+describe('VNC desktops', { timeout: 110_000 }, () => {
+  const { fingerprint, ...tls } = makeCertificate();
+  let browser: TestBrowser;
+  let withPassword: VncServer;
+  let open: VncServer;
+  let encrypted: VncServer;
+  let world: DesktopWorld;
+
+  before(async () => {
+    [browser, withPassword, open, encrypted] = await Promise.all([
+      startBrowser(),
+      startXvnc({ security: 'VncAuth', password: PASSWORD }),
+      startXvnc({ security: 'None' }),
+      startXvnc({ security: 'X509Vnc', password: PASSWORD, tls }),
+    ]);
+    const spec = ({ port }: VncServer) => ({ protocol: 'vnc', addr: `127.0.0.1:${port}` });
+    world = await desktopWorld(
+      [
+        { name: 'lab', spec: spec(withPassword) },
+        { name: 'open', spec: spec(open) },
+        { name: 'pinned', spec: { ...spec(encrypted), tls: { mode: 'pinned', fingerprint } } },
+        { name: 'impostor', spec: { ...spec(encrypted), tls: { mode: 'pinned', fingerprint: 'ab'.repeat(32) } } },
+        { name: 'gone', spec: { protocol: 'vnc', addr: '127.0.0.1:1' } },
+      ],
+      ['vnc'],
+    );
+  });
+
+  after(async () => {
+    await browser?.end();
+    await world?.close();
+    await Promise.all([withPassword, open, encrypted].map((server) => server?.stop()));
+  });
+
+  const desk = (options: Partial<Parameters<typeof openDesk>[2]>) =>
+    openDesk(browser, world.page.url, {
+      protocol: 'vnc',
+      desktop: 'lab',
+      login: 'vnc',
+      password: PASSWORD,
+      ...options,
+    });
+
+  test('typed into, idle, warned, kept by the pointer, warned again, cut with the picture gone first', async () => {
+    const at = await desk({});
+    await at.hear('ready');
+    const first = await at.still();
+    await at.page.mouse.move(300, 200);
+    await at.page.keyboard.type('hello');
+    await at.changed(first);
+    assert.ok((await at.brightness()) > 200, 'a white terminal');
+
+    world.policy.put(networking({ client_idle_timeout: '5s', client_idle_warning: '2500ms' }));
+    const warning = await at.hear('warning');
+    assert.match(warning.text ?? '', /this session ends in \ds \(cluster_networking_config\)/);
+    await at.page.mouse.move(310, 210);
+    const kept = await at.hear('kept');
+    assert.match(kept.text ?? '', /goes on/);
+    await at.page.keyboard.press('x');
+    const end = await at.hear('end');
+    world.policy.put(networking({}));
+    assert.deepEqual(end, {
+      type: 'end',
+      cause: 'idle',
+      text: 'Session ended: no activity for 5s (cluster_networking_config).',
+      blank: true,
+    });
+    assert.ok((await at.brightness()) < 20, 'nothing of the terminal is left');
+    const event = world.audit.last('client.disconnect')!;
+    assert.equal(event['cause'], 'idle');
+    assert.ok(Number(event['overshoot_ms']) >= 0);
+    assert.equal(typeof event['warned_at'], 'string');
+    await until('the end of the session', () => world.sessions.list().length === 0);
+    const { sid } = event;
+    assert.deepEqual(
+      world.audit.query({ sid: String(sid) }).map((e) => `${e.event} ${e.code}`),
+      [
+        'session.start T2000I',
+        'windows.desktop.session.start TDP00I',
+        'client.disconnect T3006I',
+        'windows.desktop.session.end TDP01I',
+        'session.end T2004I',
+      ],
+    );
+    await at.page.getByRole('button', { name: 'Reconnect' }).click();
+    await until('another session', () => world.sessions.list().length === 1);
+    await at.page.close();
+    await until('the end of that', () => world.sessions.list().length === 0);
+    assert.equal(world.audit.last('client.disconnect')!['cause'], 'client_closed');
+  });
+
+  test('screen updates, resizing and a pointer that rests are no activity', async () => {
+    const at = await desk({ desktop: 'open' });
+    await at.hear('ready');
+    await at.still();
+    const { idleForMs: before } = world.sessions.list()[0]!;
+    const shown = await at.picture();
+    // A second client types into the same desktop: the screen changes under the first.
+    const other = await desk({ desktop: 'open' });
+    await other.hear('ready');
+    await other.page.mouse.move(200, 200);
+    await other.page.keyboard.type('noise');
+    await at.changed(shown);
+    await at.page.evaluate(() =>
+      (globalThis as unknown as { resizeTestDesktop(w: number, h: number): void }).resizeTestDesktop(640, 480),
+    );
+    await until('the desktop of 640 by 480', async () => {
+      const size = await at.page.evaluate(() => {
+        const { document } = globalThis as unknown as {
+          document: { querySelector(s: string): { width: number; height: number } | null };
+        };
+        const canvas = document.querySelector('#desktop canvas');
+        return `${canvas?.width} ${canvas?.height}`;
+      });
+      return size === '640 480';
+    });
+    const first = world.sessions.list().find((session) => session.idleForMs > before + 500);
+    assert.ok(first !== undefined, 'the first session was idle all the while');
+    await at.page.close();
+    await other.page.close();
+    await until('the end', () => world.sessions.list().length === 0);
+  });
+
+  test('a password that the gateway keeps, one that is wrong, and none', async () => {
+    world.kept.set('lab vnc', PASSWORD);
+    const kept = await desk({ password: '' });
+    await kept.hear('ready');
+    await kept.page.close();
+    world.kept.delete('lab vnc');
+    const wrong = await desk({ password: 'guess' });
+    assert.equal((await wrong.hear('end')).problem, 'password_wrong');
+    assert.equal(world.audit.last('windows.desktop.session.start')!.code, 'TDP00W');
+    const none = await desk({ password: '', page: wrong.page });
+    assert.equal((await none.hear('end')).problem, 'password_required');
+    await none.page.close();
+  });
+
+  test('VeNCrypt: the pinned certificate and no other', async () => {
+    const at = await desk({ desktop: 'pinned' });
+    await at.hear('ready');
+    const first = await at.still();
+    await at.page.mouse.move(200, 200);
+    await at.page.keyboard.type('over TLS');
+    await at.changed(first);
+    const impostor = await desk({ desktop: 'impostor', page: at.page });
+    const end = await impostor.hear('end');
+    assert.equal(end.problem, 'untrusted');
+    assert.match(end.text ?? '', new RegExp(fingerprint));
+    await impostor.page.close();
+  });
+
+  test('refusals: no role, a login not granted, an unknown desktop, one that does not answer', async () => {
+    let at = await desk({ user: 'mallory' });
+    for (const [options, problem, text] of [
+      [{ user: 'mallory' }, 'denied', /access/],
+      [{ login: 'root' }, 'denied', /access/],
+      [{ desktop: 'nowhere' }, 'denied', /no desktop "nowhere"/],
+      [{ desktop: 'gone' }, 'unreachable', /ECONNREFUSED/],
+    ] as const) {
+      at = await desk({ ...options, page: at.page });
+      const end = await at.hear('end');
+      assert.equal(end.problem, problem);
+      assert.match(end.text ?? '', text);
+    }
+    await at.page.close();
+  });
+
+  test('the clipboard: text both ways, recorded; with the role option off, neither', async () => {
+    const at = await desk({ desktop: 'open' });
+    await at.hear('ready');
+    await at.still();
+    await at.page.evaluate("navigator.clipboard.writeText('from the browser\\n')");
+    await at.page.mouse.move(100, 100);
+    await at.page.mouse.move(900, 690);
+    await at.page.mouse.move(100, 100);
+    const before = await at.picture();
+    // Xvnc asks for the text when something there wants to paste it.
+    await until('the text in the terminal', async () => {
+      await at.page.mouse.click(100, 300, { button: 'middle' });
+      return (await at.picture()) !== before && world.audit.last('desktop.clipboard.send') !== undefined;
+    });
+    assert.ok(Number(world.audit.last('desktop.clipboard.send')!['length']) > 0);
+    await at.page.mouse.click(20, 8, { clickCount: 3 });
+    await until('the selection in the browser', async () => {
+      return /from the browser/.test(String(await at.page.evaluate('navigator.clipboard.readText()')));
+    });
+    assert.ok(world.audit.last('desktop.clipboard.receive') !== undefined);
+    world.policy.put(role('desktops', ALLOW, { desktop_clipboard: false }));
+    await at.page.close();
+
+    const events = () => world.audit.names.filter((name) => name.startsWith('desktop.clipboard')).length;
+    const count = events();
+    const shut = await desk({ desktop: 'open' });
+    await shut.hear('ready');
+    const picture = await shut.still();
+    await shut.page.evaluate("navigator.clipboard.writeText('must stay here')");
+    await shut.page.mouse.move(100, 100);
+    await shut.page.mouse.move(900, 690);
+    await shut.page.mouse.move(100, 100);
+    await shut.page.keyboard.type('done');
+    await shut.changed(picture);
+    assert.equal(events(), count);
+    await shut.page.close();
+    world.policy.put(role('desktops', ALLOW));
+  });
+
+  test('killed, and a role taken away: told at once, with the picture gone', async () => {
+    const at = await desk({});
+    await at.hear('ready');
+    await at.still();
+    const [session] = world.sessions.list();
+    await world.sessions.kill(session!.id, { by: 'carol', message: 'maintenance' });
+    const killed = await at.hear('end');
+    assert.equal(killed.cause, 'killed');
+    assert.match(killed.text ?? '', /carol.*maintenance/);
+    assert.ok((await at.brightness()) < 20);
+    await at.page.close();
+
+    const revoked = await desk({});
+    await revoked.hear('ready');
+    world.policy.put(user('alice', 'nothing'));
+    assert.equal((await revoked.hear('end')).cause, 'access_revoked');
+    await revoked.page.close();
+    world.policy.put(user('alice', 'desktops'));
+  });
+});
