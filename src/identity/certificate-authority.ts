@@ -13,7 +13,7 @@ import type { CertAuthority, CertRoute, SshCredential, TlsCredential, Verified }
 const BUCKET = 'authorities';
 
 /** What a person (or a machine, for `tctl auth sign`) gets certified. */
-export interface UserCertificatesRequest {
+interface UserCertificatesRequest {
   readonly user: string;
   /** SSH logins. With none there can be no SSH certificate. */
   readonly principals: readonly string[];
@@ -29,7 +29,7 @@ export interface UserCertificatesRequest {
   readonly sourceAddress?: string;
 }
 
-export interface UserCertificates {
+interface UserCertificates {
   /** `ssh-…-cert-v01@openssh.com AAAA… user`, where an SSH key came with the request. */
   readonly sshCert?: string;
   /** Serial of the SSH certificate, lower-case hex. */

@@ -18,7 +18,7 @@ export const AUTHORITY_TYPES = [
 export type AuthorityType = (typeof AUTHORITY_TYPES)[number];
 
 /** The public halves that are exported. */
-export type AuthorityKeys = Pick<CertAuthority, 'sshUserCa' | 'sshHostCa' | 'tlsUserCa' | 'tlsHostCa' | 'databaseCa'>;
+type AuthorityKeys = Pick<CertAuthority, 'sshUserCa' | 'sshHostCa' | 'tlsUserCa' | 'tlsHostCa' | 'databaseCa'>;
 
 /**
  * What `tctl auth export --type=…` prints, with an end of line.
@@ -34,7 +34,7 @@ export function exportAuthority(type: AuthorityType, keys: AuthorityKeys, cluste
     case 'openssh':
       return `${keys.sshUserCa}\n`;
     case 'host':
-      return `${knownHostsLine(keys, clusterName)}\n`;
+      return `@cert-authority *.${clusterName},${clusterName} ${keys.sshHostCa} type=host\n`;
     case 'tls-user':
       return keys.tlsUserCa;
     case 'tls-host':
@@ -50,12 +50,6 @@ export function exportAuthority(type: AuthorityType, keys: AuthorityKeys, cluste
     case 'db-client-der':
       return derOf(keys.databaseCa);
   }
-}
-
-/** A `known_hosts` line that trusts the host CA for the cluster's names; `more` are further host patterns. */
-export function knownHostsLine(keys: AuthorityKeys, clusterName: string, more: readonly string[] = []): string {
-  const patterns = [...new Set([`*.${clusterName}`, clusterName, ...more])];
-  return `@cert-authority ${patterns.join(',')} ${keys.sshHostCa} type=host`;
 }
 
 function derOf(pem: string): string {

@@ -24,14 +24,6 @@ const HOST_RENEW_BEFORE_MS = 12 * 3_600_000;
 /** Host certificates that are kept: names come from clients that have not signed in. */
 const MAX_HOST_CERTIFICATES = 1024;
 
-/** The extensions of user certificates that we know (PROTOCOL.certkeys). */
-export const SSH_EXTENSIONS = [
-  'permit-agent-forwarding',
-  'permit-port-forwarding',
-  'permit-pty',
-  'permit-X11-forwarding',
-];
-
 /** The private keys behind the SSH half of the authorities. */
 export interface SshAuthorityKeys {
   /**

@@ -1,5 +1,5 @@
 /** Longest user name, in characters after normalisation. */
-export const MAX_USER_NAME_LENGTH = 64;
+const MAX_USER_NAME_LENGTH = 64;
 
 /**
  * A user name in the one form it has everywhere (Unicode NFC), or undefined where it cannot be one: empty, too long, with control,

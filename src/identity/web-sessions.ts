@@ -10,7 +10,7 @@ import type { Verified } from './types.ts';
 /** Sessions of one user that are kept; the oldest ends when one more begins. */
 const MAX_SESSIONS_PER_USER = 32;
 const TAG_LENGTH = 16;
-export const DEFAULT_WEB_SESSION_TTL_MS = 12 * 3_600_000;
+const DEFAULT_WEB_SESSION_TTL_MS = 12 * 3_600_000;
 
 interface StoredSession {
   readonly user: string;

@@ -10,7 +10,7 @@ import type { Store } from '../store/store.ts';
 import type { MasterKey } from './master-key.ts';
 import { SealedRecords } from './sealed-records.ts';
 
-export const CHALLENGE_TTL_MS = 5 * 60_000;
+const CHALLENGE_TTL_MS = 5 * 60_000;
 const MAX_PASSKEYS = 16;
 /** EdDSA, ES256 and RS256 (COSE algorithm numbers): what keys of today can do. */
 const ALGORITHMS = [-8, -7, -257];

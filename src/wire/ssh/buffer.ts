@@ -1,7 +1,7 @@
 import { DecodeError } from '../../core/errors.ts';
 
 /** Longest `string` a reader hands out unless it is told otherwise, in bytes: what OpenSSH allows in a packet. */
-export const MAX_SSH_STRING_BYTES = 256 * 1024;
+const MAX_SSH_STRING_BYTES = 256 * 1024;
 
 const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 

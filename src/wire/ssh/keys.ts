@@ -3,7 +3,7 @@ import { DecodeError, NightlatchError } from '../../core/errors.ts';
 import { SshReader, SshWriter } from './buffer.ts';
 
 /** Public key formats that are accepted (RFC 4253 section 6.6, RFC 5656, RFC 8709). No DSA, nothing with SHA-1. */
-export const KEY_TYPES = [
+const KEY_TYPES = [
   'ssh-ed25519',
   'ecdsa-sha2-nistp256',
   'ecdsa-sha2-nistp384',
@@ -23,7 +23,7 @@ export const SIGNATURE_ALGORITHMS = [
 ] as const;
 export type SignatureAlgorithm = (typeof SIGNATURE_ALGORITHMS)[number];
 
-export const MIN_RSA_BITS = 2048;
+const MIN_RSA_BITS = 2048;
 export const MAX_RSA_BITS = 16384;
 
 interface Curve {
