@@ -11,6 +11,13 @@ const PACKAGES = [
   'openssl',
   'postgresql-15',
   'postgresql-client-15',
+  // Desktops: a browser, an RDP server with and one without network level authentication, a VNC server, what they show.
+  'chromium',
+  'xrdp',
+  'xorgxrdp',
+  'freerdp2-shadow-x11',
+  'tigervnc-standalone-server',
+  'xterm',
 ];
 
 const installed = new Set(

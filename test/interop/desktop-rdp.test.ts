@@ -139,6 +139,9 @@ describe('RDP desktops: xrdp with xorgxrdp', { timeout: 115_000 }, () => {
       await at.page.keyboard.press('Shift+Insert');
       return (await at.picture()) !== before && world.audit.last('desktop.clipboard.send') !== undefined;
     });
+    await at.page.mouse.click(20, 8, { clickCount: 3 });
+    await until('the selection, recorded', () => world.audit.last('desktop.clipboard.receive') !== undefined);
+    assert.match(String(await at.page.evaluate('navigator.clipboard.readText()')), /from the browser/);
     await at.page.evaluate('view.close()');
 
     world.policy.put(role('desktops', allow, { desktop_clipboard: false }));

@@ -61,6 +61,7 @@ export async function open(options: DesktopOptions): Promise<DesktopView> {
   });
   const { clipboard = true } = options;
   ui.setEnableClipboard(clipboard);
+  if (clipboard) await clipboardReady();
   const url = ticketUrl(options.url, options.ticket);
   const config = ui
     .configBuilder()
@@ -84,6 +85,16 @@ export async function open(options: DesktopOptions): Promise<DesktopView> {
     focus: () => iron.shadowRoot?.querySelector('canvas')?.focus(),
     sendCtrlAltDel: () => ui.ctrlAltDel(),
   };
+}
+
+/**
+ * The component says that it is ready before it has asked for the clipboard's permission; a connection made in between has no
+ * clipboard. Permissions are answered in the order of asking: when ours is, so is the component's.
+ */
+async function clipboardReady(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve));
+  await navigator.permissions?.query({ name: 'clipboard-read' as PermissionName }).catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve));
 }
 
 async function run(
