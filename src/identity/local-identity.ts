@@ -42,7 +42,10 @@ export interface LocalIdentity {
   readonly credentials: Credentials;
   /** Forgets password, factors, sessions and invitations of a user. */
   forget(user: string): Promise<void>;
-  /** Forgets whoever was removed while no daemon ran; for the start, when users are known. */
+  /**
+   * Forgets whoever was removed from the store while no daemon ran; for the start. Asks the store and not `userExists`: a user whose
+   * resource cannot be read is barred, not gone.
+   */
   forgetRemovedUsers(): Promise<void>;
   /** Stops watching the store. */
   close(): void;
@@ -50,7 +53,7 @@ export interface LocalIdentity {
 
 /** Puts the parts of local sign-in together, and forgets a user's credentials when the user is removed from the store. */
 export function createLocalIdentity(options: LocalIdentityOptions): LocalIdentity {
-  const { store, masterKey, clock, log, userExists } = options;
+  const { store, masterKey, clock, log } = options;
   const credentials: Credentials = {
     passwords: new PasswordRecords(store, masterKey),
     totp: new TotpFactors(store, masterKey, clock),
@@ -82,7 +85,9 @@ export function createLocalIdentity(options: LocalIdentityOptions): LocalIdentit
     forget,
     close,
     async forgetRemovedUsers() {
-      for (const user of await usersWithCredentials(credentials)) if (!userExists(user)) await forget(user);
+      for (const user of await usersWithCredentials(credentials)) {
+        if ((await store.get('user', user)) === undefined) await forget(user);
+      }
     },
   };
 }

@@ -428,7 +428,7 @@ describe('sessions', () => {
 
 describe('a removed user', () => {
   test('loses every credential, at once or at the next start', async () => {
-    const { store, users, enrol, sessions, invitations, forgetRemovedUsers, signIn } = cluster();
+    const { store, users, enrol, sessions, invitations, credentials, forgetRemovedUsers, signIn, close } = cluster();
     await store.put('user', 'alice', {}, { condition: 'any' });
     const code = await enrol('alice');
     const session = await sessions.create('alice');
@@ -441,7 +441,12 @@ describe('a removed user', () => {
     users.add('alice');
     await assert.rejects(signIn('alice', code()), refused, 'a namesake does not inherit them');
     await invitations.create('bob');
+    await store.put('user', 'bob', {}, { condition: 'any' });
     users.delete('bob');
+    await forgetRemovedUsers();
+    assert.notEqual(await credentials.passwords.hashOf('bob'), undefined, 'barred, not removed');
+    close();
+    await store.delete('user', 'bob');
     await forgetRemovedUsers();
     const left = [...store.buckets].flatMap(([bucket, records]) => (bucket === 'totp_used' ? [] : [...records.keys()]));
     assert.deepEqual(left, []);
