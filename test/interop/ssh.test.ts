@@ -5,52 +5,32 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { type IPty, spawn as spawnPty } from '@lydell/node-pty';
 import { freePort, Lab, LOGIN } from '../fixtures/ssh/lab.ts';
 import { until } from '../fixtures/ssh/processes.ts';
+import { Terminal } from '../fixtures/ssh/terminal.ts';
 
 const TIMEOUT = { timeout: 110_000 };
 const sha256 = (data: Buffer) => createHash('sha256').update(data).digest('hex');
 
 describe('OpenSSH clients through the gateway', TIMEOUT, () => {
   let lab: Lab;
-  const terminals: IPty[] = [];
+  const terminals: Terminal[] = [];
   before(async () => {
     lab = await Lab.start();
   });
   after(async () => {
-    for (const terminal of terminals) terminal.kill('SIGKILL');
+    for (const started of terminals) started.kill();
     await lab.stop();
   });
 
   const options = () => ['-F', lab.path('config')];
   const remoteShell = () => `ssh -F ${lab.path('config')}`;
 
-  /** `ssh` in a terminal of its own, with what it shows. */
-  function terminal(...args: string[]): {
-    pty: IPty;
-    text: () => string;
-    shows(wanted: string | RegExp): Promise<void>;
-  } {
-    let text = '';
-    const env = { PATH: process.env['PATH'] ?? '', HOME: lab.dir, TERM: 'xterm' };
-    const pty = spawnPty('ssh', [...options(), ...args], { cols: 91, rows: 33, env, cwd: lab.dir });
-    terminals.push(pty);
-    pty.onData((data) => {
-      text += data;
-    });
-    const has = (wanted: string | RegExp) => (typeof wanted === 'string' ? text.includes(wanted) : wanted.test(text));
-    return {
-      pty,
-      text: () => text,
-      shows: (wanted) =>
-        until(
-          () => has(wanted),
-          `the terminal shows ${wanted}`,
-          30_000,
-          () => text,
-        ),
-    };
+  /** `ssh` in a terminal of its own. */
+  function terminal(...args: string[]): Terminal {
+    const started = new Terminal('ssh', [...options(), ...args], lab.dir);
+    terminals.push(started);
+    return started;
   }
 
   test('a command: output, standard error and exit status', async () => {
@@ -83,28 +63,28 @@ describe('OpenSSH clients through the gateway', TIMEOUT, () => {
 
   test('a terminal: its name, its size, its changes of size', async () => {
     const shell = terminal('-t', 'web', 'tty; stty size; while read -r x; do stty size; done');
-    await shell.shows(/\/dev\/pts\/\d+\r\n33 91\r\n/);
-    shell.pty.resize(100, 40);
+    await shell.shows(/\/dev\/pts\/\d+\r\n24 80\r\n/);
+    shell.resize(100, 40);
     // The new size goes ahead of the line in the same channel.
     await until(
       () => {
-        shell.pty.write('\r');
-        return shell.text().includes('40 100');
+        shell.write('\r');
+        return shell.text.includes('40 100');
       },
       'the new size arrives',
       20_000,
-      shell.text,
+      () => shell.text,
     );
-    shell.pty.write('\x04');
+    shell.write('\x04');
     await shell.shows('closed.');
   });
 
   test('an interactive shell', async () => {
     const shell = terminal('web');
     await shell.shows(/[#$] $/);
-    shell.pty.write('echo $((6*7))-$0; exit 3\r');
+    shell.write('echo $((6*7))-$0; exit 3\r');
     await shell.shows(/42-/);
-    await new Promise<void>((resolve) => shell.pty.onExit(({ exitCode }) => resolve(assert.equal(exitCode, 3))));
+    assert.equal(await shell.exited, 3);
   });
 
   for (const [protocol, flag] of [

@@ -1,14 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import { constants } from 'node:os';
-import { type IPty, spawn as spawnPty } from '@lydell/node-pty';
 import type { Clock } from '../../core/clock.ts';
 import { errorMessage } from '../../core/errors.ts';
 import { SshWriter } from '../../wire/ssh/buffer.ts';
 import type { PtyRequest } from '../../wire/ssh/messages.ts';
 import { type Account, commandAs } from './embedded-account.ts';
 import type { LocalChannel } from './local-channel.ts';
+import { spawnTerminal, type TerminalProcess } from './terminal-process.ts';
 
 /** Signals of RFC 4254 section 6.10 that a client may send. */
 const SIGNALS = ['ABRT', 'ALRM', 'FPE', 'HUP', 'ILL', 'INT', 'KILL', 'PIPE', 'QUIT', 'SEGV', 'TERM', 'USR1', 'USR2'];
@@ -99,47 +98,42 @@ function joinPlain(channel: LocalChannel, child: ChildProcess & { stdin: NonNull
 function startInTerminal(options: ProgramOptions, request: PtyRequest): Program {
   const { channel, account, env, clock, command } = options;
   const [file, args] = commandAs(account, command[0], command.slice(1));
-  const pty = spawnPty(file, args, {
-    name: /^[A-Za-z0-9._+-]{1,64}$/.test(request.term) ? request.term : 'dumb',
-    cols: dimension(request.columns, 80),
+  const terminal = spawnTerminal({
+    file,
+    args,
+    term: /^[A-Za-z0-9._+-]{1,64}$/.test(request.term) ? request.term : 'dumb',
+    columns: dimension(request.columns, 80),
     rows: dimension(request.rows, 24),
     cwd: homeOr(account),
-    env: { ...env },
-    encoding: null,
+    env,
+    clock,
   });
-  joinTerminal(channel, pty);
+  joinTerminal(channel, terminal);
   const { promise, resolve } = Promise.withResolvers<void>();
-  pty.onExit(({ exitCode, signal }) => {
+  terminal.onExit(({ exitCode, signal }) => {
     if (signal) sendExitSignal(channel, signalName(signal));
     else sendExitStatus(channel, exitCode);
     channel.end(() => channel.destroy());
     resolve();
   });
-  const resize = (columns: number, rows: number) => {
-    try {
-      pty.resize(dimension(columns, 80), dimension(rows, 24));
-    } catch {
-      // The program has ended in this very moment.
-    }
-  };
-  return program(() => pty.pid, promise, clock, resize);
+  const resize = (columns: number, rows: number) => terminal.resize(dimension(columns, 80), dimension(rows, 24));
+  return program(() => terminal.pid, promise, clock, resize);
 }
 
-function joinTerminal(channel: LocalChannel, pty: IPty): void {
-  // node-pty has no way to say that its input is full; its socket has.
-  const socket = (pty as unknown as { readonly _socket: Socket })._socket;
-  pty.onData((data) => {
-    // `encoding: null` gives bytes, which the declarations do not know.
-    if (!channel.write(data as unknown as Buffer)) {
-      pty.pause();
-      channel.once('drain', () => pty.resume());
+function joinTerminal(channel: LocalChannel, terminal: TerminalProcess): void {
+  terminal.onData((data) => {
+    if (!channel.write(data)) {
+      terminal.pause();
+      channel.once('drain', () => terminal.resume());
     }
   });
+  // A channel that is gone reads nothing more: the program must not wait for it.
+  channel.once('close', () => terminal.resume());
   channel.on('data', (data: Buffer) => {
-    pty.write(data as unknown as string);
-    if (socket.writableLength > PTY_HIGH_WATER) {
+    terminal.write(data);
+    if (terminal.pending > PTY_HIGH_WATER) {
       channel.pause();
-      socket.once('drain', () => channel.resume());
+      terminal.onceDrained(() => channel.resume());
     }
   });
 }
