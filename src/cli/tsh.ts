@@ -58,22 +58,23 @@ format(connection(program.command('ls')))
     await listTargets(own(options), 'nodes', { ...options, labels });
   });
 
-// The arguments of ssh and scp are theirs: taken apart by tsh/ssh-arguments.ts, not here.
-function passThrough(name: string, description: string): Command {
-  return program
+// The arguments of ssh and scp are theirs: taken apart by tsh/ssh-arguments.ts as they were typed, a `--` among them.
+function passThrough(name: string, description: string, run: (args: readonly string[]) => Promise<void>): void {
+  program
     .command(name)
     .description(description)
     .argument('[args...]')
     .helpOption(false)
     .allowUnknownOption()
-    .passThroughOptions();
+    .passThroughOptions()
+    .action(() => run(program.args.slice(1)));
 }
 
-passThrough('ssh', 'Run a shell or a command on a node: tsh ssh [flags of ssh] [login@]node [command].').action(
-  async (args) => (await import('./tsh/ssh.ts')).ssh(globals(), args),
+passThrough('ssh', 'Run a shell or a command on a node: tsh ssh [flags of ssh] [login@]node [command].', async (args) =>
+  (await import('./tsh/ssh.ts')).ssh(globals(), args),
 );
 
-passThrough('scp', 'Copy files to or from a node: tsh scp [flags of scp] source... destination.').action(async (args) =>
+passThrough('scp', 'Copy files to or from a node: tsh scp [flags of scp] source... destination.', async (args) =>
   (await import('./tsh/ssh.ts')).scp(globals(), args),
 );
 

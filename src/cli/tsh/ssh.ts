@@ -37,6 +37,7 @@ export async function ssh(globals: GlobalOptions, args: readonly string[]): Prom
       [...optionArguments(signIn), ...aliasFor(node, signIn), ...line.flags, '-l', login, '--', node, ...line.command],
       {
         hint: OPENSSH_HINT,
+        stay: signIn.identityFile !== undefined,
       },
     );
   } finally {
@@ -65,7 +66,7 @@ export async function scp(globals: GlobalOptions, args: readonly string[]): Prom
         '--',
         ...targets.map((target) => target.argument),
       ],
-      { hint: OPENSSH_HINT },
+      { hint: OPENSSH_HINT, stay: signIn.identityFile !== undefined },
     );
   } finally {
     signIn.dispose();
