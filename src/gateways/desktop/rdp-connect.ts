@@ -1,7 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
+import { NightlatchError } from '../../core/errors.ts';
 import type { WindowsDesktop } from '../../resources/index.ts';
 import type { RdpLogon } from '../../wire/rdp/client-info.ts';
+import { CredSspRefusal, credSspClient, decodeTsRequest, type TsRequest } from '../../wire/rdp/credssp.ts';
 import {
   decodeX224ConnectionConfirm,
   encodeX224ConnectionRequest,
@@ -12,9 +15,10 @@ import {
 } from '../../wire/rdp/x224.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DesktopError } from './desktop-error.ts';
-import { connectTcp, desktopAddress, desktopTls, startTls } from './upstream.ts';
+import { connectTcp, desktopAddress, desktopTls, type SecureDesktop, startTls } from './upstream.ts';
 
 const MAX_CONFIRM_BYTES = 1024;
+const MAX_TS_REQUEST_BYTES = 64 * 1024;
 
 /** A desktop that waits for the MCS Connect-Initial inside TLS. */
 export interface RdpUpstream {
@@ -30,7 +34,7 @@ export interface RdpUpstream {
 export async function connectRdp(
   desktop: WindowsDesktop,
   logon: RdpLogon,
-  _clock: Clock,
+  clock: Clock,
   signal: AbortSignal,
 ): Promise<RdpUpstream> {
   if (desktopTls(desktop).mode === 'disable') {
@@ -39,7 +43,8 @@ export async function connectRdp(
   const address = desktopAddress(desktop);
   const socket = await connectTcp(address, signal);
   try {
-    const offered = PROTOCOL_SSL;
+    // Network level authentication needs the password beforehand.
+    const offered = logon.password === undefined ? PROTOCOL_SSL : PROTOCOL_SSL | PROTOCOL_HYBRID;
     const reader = new DbReader(socket, MAX_CONFIRM_BYTES);
     socket.write(encodeX224ConnectionRequest(logon.username, offered));
     const head = await abortable(reader.read(4), signal);
@@ -57,6 +62,7 @@ export async function connectRdp(
       throw new DesktopError('unsupported', 'the desktop offers no TLS');
     }
     const secure = await startTls(socket, desktop, address.host, signal);
+    if (answer.protocol === PROTOCOL_HYBRID) await authenticate(secure, address.host, logon, clock, signal);
     return {
       socket: secure.socket,
       selectedProtocol: answer.protocol,
@@ -68,6 +74,61 @@ export async function connectRdp(
     socket.destroy();
     throw error;
   }
+}
+
+/** Network level authentication: the desktop knows who comes before it shows anything. */
+async function authenticate(
+  { socket, chain }: SecureDesktop,
+  host: string,
+  { username, domain, password }: RdpLogon,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  if (password === undefined || chain[0] === undefined) throw new DesktopError('failed', 'nothing to sign in with');
+  const walk = credSspClient({
+    credentials: { username, domain, password },
+    service: `TERMSRV/${host}`,
+    publicKeyInfo: chain[0].publicKey.export({ type: 'spki', format: 'der' }),
+    entropy: {
+      clientChallenge: randomBytes(8),
+      sessionKey: randomBytes(16),
+      nonce: randomBytes(32),
+      nowMs: clock.wallMs(),
+    },
+  });
+  const reader = new DbReader(socket, MAX_TS_REQUEST_BYTES);
+  try {
+    let step = walk.next();
+    while (step.done !== true) {
+      socket.write(step.value);
+      step = walk.next(await abortable(readTsRequest(reader), signal));
+    }
+    socket.write(step.value);
+  } catch (error) {
+    if (error instanceof CredSspRefusal) throw new DesktopError('password_wrong', error.message, { cause: error });
+    // Windows before 2012 and FreeRDP say no by hanging up.
+    if (error instanceof NightlatchError && error.code === 'unavailable') {
+      throw new DesktopError('password_wrong', 'the desktop refuses the user name or password', { cause: error });
+    }
+    throw error;
+  } finally {
+    reader.detach();
+  }
+}
+
+/** Reads one TSRequest: a DER header of two to six bytes says how long it is. */
+async function readTsRequest(reader: DbReader): Promise<TsRequest> {
+  let bytes = await reader.read(2);
+  const lengthBytes = bytes[1]! < 0x80 ? 0 : bytes[1]! & 0x7f;
+  if (lengthBytes > 3) throw new DesktopError('failed', 'the desktop sent a TSRequest that is too long');
+  bytes = Buffer.concat([bytes, await reader.read(lengthBytes)]);
+  const length = lengthBytes === 0 ? bytes[1]! : bytes.readUIntBE(2, lengthBytes);
+  if (length > MAX_TS_REQUEST_BYTES / 2) {
+    throw new DesktopError('failed', 'the desktop sent a TSRequest that is too long');
+  }
+  const found = decodeTsRequest(Buffer.concat([bytes, await reader.read(length)]));
+  if (found === undefined) throw new DesktopError('failed', 'the desktop sent half a TSRequest');
+  return found.request;
 }
 
 /** The promise, or the signal's reason if that comes first. */
