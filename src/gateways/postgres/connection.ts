@@ -170,6 +170,7 @@ export class PostgresConnection implements SessionControl {
       void session.end('client_closed');
       return;
     }
+    log.debug('postgres: signed in at the database', { sid: session.id, method: upstream.method });
     const cancel = (): Promise<void> => this.#cancel(wanted, upstream.key);
     const key = cancelKeys.issue(startup.protocol >= PROTOCOL_3_2 && !upstream.minorRefused, () => {
       session.activity('input');

@@ -46,6 +46,8 @@ export interface UpstreamLogin {
   readonly key: CancelKey | undefined;
   /** The server speaks 3.0 though the client asked for more. */
   readonly minorRefused: boolean;
+  /** How the gateway signed in: `certificate or trust`, `password`, or the SASL mechanism. */
+  readonly method: string;
   /** What came behind ReadyForQuery. */
   readonly early: Buffer;
 }
@@ -170,6 +172,7 @@ async function answerAuthentication(
           readyForQuery: message.raw,
           key,
           minorRefused,
+          method: scram?.mechanism ?? (password === undefined ? 'certificate or trust' : 'password'),
           early: reader.detach(),
         };
       case BACKEND.negotiateProtocolVersion:
