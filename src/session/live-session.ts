@@ -153,7 +153,7 @@ export class ManagedSession implements Session, IdleListener {
     };
   }
 
-  end(cause: 'target_closed' | 'client_closed' | 'error', detail?: string): Promise<void> {
+  end(cause: 'target_closed' | 'client_closed' | 'error' | 'idle', detail?: string): Promise<void> {
     this.requestEnd(detail === undefined ? { cause } : { cause, detail });
     return this.ended.then(() => undefined);
   }

@@ -27,6 +27,8 @@ export function endText({ cause, policy, detail, by }: EndDetails): string {
   const why = detail === undefined || detail === '' ? '' : `: ${detail}`;
   switch (cause) {
     case 'idle': {
+      // A limit of the gateway's own (a transaction left open) says itself what it is.
+      if (why !== '') return sentence(`Session ended${why}`);
       const text = `Session ended: no activity for ${formatDuration(policy.timeoutMs)}${from(policy.timeoutSource)}.`;
       return policy.message === '' ? text : `${text} ${policy.message}`;
     }

@@ -115,9 +115,10 @@ export interface Session {
   workEnded(): void;
   /**
    * The gateway reports that one side is gone or broken: runs the same end path as everything else
-   * (`target_closed` tells the client what happened). Ending twice is harmless: the first cause stands.
+   * (`target_closed` tells the client what happened). Ending twice is harmless: the first cause stands. `idle` is for a silence guard
+   * that expired; `detail` says which limit.
    */
-  end(cause: 'target_closed' | 'client_closed' | 'error', detail?: string): Promise<void>;
+  end(cause: 'target_closed' | 'client_closed' | 'error' | 'idle', detail?: string): Promise<void>;
   /** The line that tells the user the limit when the session starts, or '' when nothing times out. */
   readonly connectText: string;
   /**

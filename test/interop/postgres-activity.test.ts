@@ -189,7 +189,7 @@ describe('PostgreSQL: what counts as activity, and how sessions end', () => {
     // A ping is not what the transaction waits for.
     await client.query('');
     assert.equal(problems.length, 0);
-    await sessionEnd(fixture, sid);
+    assert.equal((await sessionEnd(fixture, sid))['cause'], 'idle');
     await until('the FATAL', () => problems.length > 0);
     assert.equal((problems[0] as ServerProblem).code, '25P03');
     assert.equal(

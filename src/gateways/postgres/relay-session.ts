@@ -47,8 +47,8 @@ export class RelaySession implements DbRelayHandlers {
   #lastWords: (() => void) | undefined;
   #guard: { guard: SilenceGuard; timeoutMs: number } | undefined;
   #guardArmed = false;
-  /** The text of the end when a transaction was left open. */
-  #transactionEnd: string | undefined;
+  /** A transaction was left open: that is why the session ends. */
+  #transactionLeftOpen = false;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -137,10 +137,7 @@ export class RelaySession implements DbRelayHandlers {
             server.once('close', resolve);
           });
     await boundary;
-    const last =
-      end.tell && this.#back.atBoundary
-        ? encodeFatal(this.#sqlstate(end), this.#transactionEnd ?? end.text)
-        : undefined;
+    const last = end.tell && this.#back.atBoundary ? encodeFatal(this.#sqlstate(end), end.text) : undefined;
     const goodbye = this.#front.atBoundary && !this.#front.terminated ? TERMINATE : undefined;
     await Promise.all([finishStream(client, last), finishStream(server, goodbye)]);
   }
@@ -152,7 +149,7 @@ export class RelaySession implements DbRelayHandlers {
   }
 
   #sqlstate(end: SessionEnd): string {
-    return this.#transactionEnd === undefined ? sqlstateOf(end.cause) : SQLSTATE.idleInTransaction;
+    return end.cause === 'idle' && this.#transactionLeftOpen ? SQLSTATE.idleInTransaction : sqlstateOf(end.cause);
   }
 
   /** Puts a message in where the server is between two of its own. */
@@ -228,8 +225,11 @@ export class RelaySession implements DbRelayHandlers {
     const { session, idleInTransaction } = this.#options;
     if (!this.#guardArmed) return;
     const { timeoutMs, source } = idleInTransaction();
-    this.#transactionEnd = `Session ended: a transaction was left open without activity for ${formatDuration(timeoutMs)} (${source}).`;
-    void session.end('error', this.#transactionEnd);
+    this.#transactionLeftOpen = true;
+    void session.end(
+      'idle',
+      `a transaction was left open without activity for ${formatDuration(timeoutMs)} (${source})`,
+    );
   }
 
   #audit({ text, truncated, parameterCount, preparedName }: SentStatement): void {
