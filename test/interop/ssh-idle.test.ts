@@ -56,27 +56,6 @@ describe('idle connections', { timeout: 115_000, concurrency: 6 }, () => {
     await lab.stop();
   });
 
-  const identity = (file: string) => [
-    '-o',
-    `IdentityFile=${lab.path(file)}`,
-    '-o',
-    `CertificateFile=${lab.path(`${file}-cert.pub`)}`,
-    '-o',
-    `User=${LOGIN}`,
-  ];
-  /** ssh_config takes the first identity it hears of, so the one of the command line goes first. */
-  const as = (file: string) => ['-F', 'none', ...identity(file), ...hostOptions()];
-  const hostOptions = () =>
-    [
-      ['Port', lab.nodePort],
-      ['HostName', '127.0.0.1'],
-      ['HostKeyAlias', 'web'],
-      ['IdentitiesOnly', 'yes'],
-      ['BatchMode', 'yes'],
-      ['ControlPath', 'none'],
-      ['UserKnownHostsFile', lab.path('known_hosts')],
-    ].flatMap(([name, value]) => ['-o', `${name}=${value}`]);
-
   function terminal(args: readonly string[], reply?: (terminal: Terminal, output: string) => void): Terminal {
     const started = new Terminal('ssh', args, lab.dir, reply);
     terminals.push(started);
@@ -101,7 +80,12 @@ describe('idle connections', { timeout: 115_000, concurrency: 6 }, () => {
     const shell = terminal([...config(), '-t', 'web', 'sh']);
     await shell.shows('Press any key');
     shell.write('\r');
-    await until(() => shell.text.includes('The session goes on.'), 'the warning is cancelled', 20_000, () => shell.text);
+    await until(
+      () => shell.text.includes('The session goes on.'),
+      'the warning is cancelled',
+      20_000,
+      () => shell.text,
+    );
     assert.doesNotMatch(shell.text, ENDED);
     shell.write('exit 9\r');
     assert.equal(await shell.exited, 9);
@@ -145,14 +129,15 @@ describe('idle connections', { timeout: 115_000, concurrency: 6 }, () => {
   });
 
   test('cut in mode input: a command that prints', async () => {
-    const { code, stderr } = await lab.run('ssh', [...as('id_bob'), 'web', 'while :; do echo; sleep 0.2; done']).ended;
+    const { code, stderr } = await lab.run('ssh', [...lab.as('id_bob'), 'web', 'while :; do echo; sleep 0.2; done'])
+      .ended;
     assert.equal(code, 255);
     assert.match(stderr, ENDED);
   });
 
   test('kept in mode traffic: a terminal with output', async () => {
     const command = `for i in $(seq ${LONG_S * 4}); do echo .; sleep 0.25; done; exit 5`;
-    const { code, stdout } = await lab.run('ssh', [...as('id_carol'), '-tt', 'web', command]).ended;
+    const { code, stdout } = await lab.run('ssh', [...lab.as('id_carol'), '-tt', 'web', command]).ended;
     assert.equal(code, 5, stdout);
   });
 

@@ -329,14 +329,7 @@ describe('OpenSSH clients through the gateway', TIMEOUT, () => {
     for (const type of ['ecdsa', 'rsa']) {
       lab.keygen(`id_${type}`, type);
       await lab.certify(`id_${type}`, 'alice', [LOGIN]);
-      const identity = [
-        '-o',
-        `IdentityFile=${lab.path(`id_${type}`)}`,
-        '-o',
-        `CertificateFile=${lab.path(`id_${type}-cert.pub`)}`,
-      ];
-      const { stdout, stderr } = await lab.ssh('-F', 'none', ...plainOptions(lab), ...identity, 'web', `echo ${type}`)
-        .ended;
+      const { stdout, stderr } = await lab.run('ssh', [...lab.as(`id_${type}`), 'web', `echo ${type}`]).ended;
       assert.equal(stdout, `${type}\n`, stderr);
     }
   });
@@ -352,19 +345,6 @@ describe('OpenSSH clients through the gateway', TIMEOUT, () => {
     assert.match(stderr, /X11 forwarding request failed/);
   });
 });
-
-/** The lab's configuration without its identity. */
-function plainOptions(lab: Lab): string[] {
-  return [
-    ['Port', lab.nodePort],
-    ['HostName', '127.0.0.1'],
-    ['HostKeyAlias', 'web'],
-    ['User', LOGIN],
-    ['IdentitiesOnly', 'yes'],
-    ['BatchMode', 'yes'],
-    ['UserKnownHostsFile', lab.path('known_hosts')],
-  ].flatMap(([name, value]) => ['-o', `${name}=${value}`]);
-}
 
 async function listen(server: net.Server): Promise<number> {
   server.listen(0, '127.0.0.1');
