@@ -2,8 +2,11 @@ import type { Duplex } from 'node:stream';
 
 /** What a gateway looks at while bytes go by. The handlers may throw `DecodeError`: the relay then reports `failed`. */
 export interface DbRelayHandlers {
-  /** Bytes from the client, before they go on. The first `length` bytes of `chunk` are valid, and only during the call. */
-  fromClient(chunk: Buffer, length: number): void;
+  /**
+   * Bytes from the client, before they go on. The first `length` bytes of `chunk` are valid, and only during the call. A gateway that holds back or
+   * replaces some of them returns what goes on in place of the chunk.
+   */
+  fromClient(chunk: Buffer, length: number): Buffer | void;
   /** Bytes from the server; returns how many of them go on to the client (all, except while the session is ending). */
   fromServer(chunk: Buffer, length: number): number;
   /** The client has finished sending (FIN), or its connection is gone. Once. */
@@ -67,14 +70,15 @@ export class DbRelay {
 
   readonly #onClientData = (chunk: Buffer): void => {
     if (this.#clientMuted) return;
+    let forward: Buffer | void;
     try {
-      this.#handlers.fromClient(chunk, chunk.length);
+      forward = this.#handlers.fromClient(chunk, chunk.length);
     } catch (error) {
       this.#handlers.failed(error);
       return;
     }
-    if (!this.#serverOpen || this.#server.writableEnded) return;
-    if (!this.#server.write(chunk)) this.#client.pause();
+    if (forward?.length === 0 || !this.#serverOpen || this.#server.writableEnded) return;
+    if (!this.#server.write(forward ?? chunk)) this.#client.pause();
   };
 
   readonly #onServerData = (chunk: Buffer): void => {

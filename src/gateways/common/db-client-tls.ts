@@ -1,0 +1,127 @@
+import { constants } from 'node:crypto';
+import type net from 'node:net';
+import tls from 'node:tls';
+import type { Clock } from '../../core/clock.ts';
+import { NightlatchError } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { CertAuthority, Identity, TlsCredential } from '../../identity/types.ts';
+
+/** The gateway's server certificate, as it stands and as it is renewed. */
+export interface TlsProvider {
+  readonly current: TlsCredential;
+  onChange(fn: (credential: TlsCredential) => void): () => void;
+}
+
+/**
+ * TLS with client certificates on sockets that another server has accepted, at any point of their protocol. It refuses nobody by itself: a bad or
+ * missing certificate gets an answer that its user can read, after the handshake.
+ */
+export class DbClientTls {
+  readonly #ca: CertAuthority;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #protocol: string;
+  /** It does not listen: connections are handed to it. */
+  readonly #server: tls.Server;
+  /** Connections in their handshake, by their addresses. */
+  readonly #handshakes = new Map<string, (stream: tls.TLSSocket) => void>();
+  readonly #stopRenewal: () => void;
+
+  constructor(options: {
+    ca: CertAuthority;
+    clock: Clock;
+    log: Logger;
+    provider: TlsProvider;
+    protocol: string;
+    handshakeTimeoutMs: number;
+  }) {
+    const { ca, clock, log, provider, protocol, handshakeTimeoutMs } = options;
+    this.#ca = ca;
+    this.#clock = clock;
+    this.#log = log;
+    this.#protocol = protocol;
+    this.#server = tls.createServer({
+      ...this.#secureContext(provider.current),
+      requestCert: true,
+      rejectUnauthorized: false,
+      handshakeTimeout: handshakeTimeoutMs,
+    });
+    this.#server.on('secureConnection', (stream) => {
+      const key = addressKey(stream);
+      const secured = this.#handshakes.get(key);
+      this.#handshakes.delete(key);
+      stream.on('error', ignore);
+      if (secured === undefined) stream.destroy();
+      else secured(stream);
+    });
+    this.#server.on('tlsClientError', (error, stream) => {
+      log.debug(`${protocol}: TLS handshake failed`, { client: stream.remoteAddress, error: error.message });
+      stream.destroy();
+    });
+    this.#stopRenewal = provider.onChange((credential) =>
+      this.#server.setSecureContext(this.#secureContext(credential)),
+    );
+  }
+
+  /**
+   * INVARIANT: no session is resumed. With tickets a certificate that expired since would be accepted again (`authorized` stays
+   * true); `verifyTlsUser` checks the validity besides.
+   */
+  #secureContext(credential: TlsCredential): tls.SecureContextOptions {
+    return {
+      key: credential.keyPem,
+      cert: credential.certPem,
+      ca: this.#ca.tlsUserCa,
+      minVersion: 'TLSv1.2',
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    };
+  }
+
+  /** The next byte of `socket` is the client's ClientHello. `secured` is called when the handshake is done; a failed one closes the socket. */
+  start(socket: net.Socket, secured: (stream: tls.TLSSocket) => void): void {
+    const key = addressKey(socket);
+    this.#handshakes.set(key, secured);
+    socket.once('close', () => {
+      if (this.#handshakes.get(key) === secured) this.#handshakes.delete(key);
+    });
+    this.#server.emit('connection', socket);
+  }
+
+  /**
+   * Whom the client's certificate names.
+   * @throws {NightlatchError} `unauthenticated`, with a text for the user.
+   */
+  identityOf(stream: tls.TLSSocket): Identity {
+    const certificate = stream.getPeerX509Certificate();
+    if (certificate === undefined)
+      throw new NightlatchError(
+        'unauthenticated',
+        'a client certificate is required: sign in with "tsh db login", and use the certificate and key that it names',
+      );
+    const verified = this.#ca.verifyTlsUser(certificate.raw);
+    if (stream.authorized && verified.ok) return verified.identity;
+    const expired = Date.parse(certificate.validTo) <= this.#clock.wallMs();
+    this.#log.info(`${this.#protocol}: a client certificate was refused`, {
+      client: stream.remoteAddress,
+      reason: verified.ok ? String(stream.authorizationError) : verified.reason,
+    });
+    throw new NightlatchError(
+      'unauthenticated',
+      expired
+        ? 'the client certificate has expired: sign in again with "tsh login" and "tsh db login"'
+        : 'the client certificate is not valid here: sign in with "tsh db login"',
+    );
+  }
+
+  close(): void {
+    this.#stopRenewal();
+  }
+}
+
+function addressKey(socket: net.Socket): string {
+  return `${socket.remoteAddress}|${socket.remotePort}|${socket.localPort}`;
+}
+
+function ignore(): void {
+  // 'close' follows every error.
+}
