@@ -8,7 +8,7 @@ export const DEFAULT_PUBLIC_PORT = 3080;
  * @throws {NightlatchError} `bad_parameter`
  */
 export function parseAddress(text: string, defaultPort = DEFAULT_PUBLIC_PORT): { host: string; port: number } {
-  const bare = text.replace(/^https:\/\//, '').replace(/\/.*$/, '');
+  const bare = text.replace(/^https:\/\/([^/]*).*$/s, '$1');
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?))(?::(\d{1,5}))?$/.exec(bare);
   const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
   if (match === null || port < 1 || port > 65535) {

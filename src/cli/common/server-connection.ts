@@ -40,13 +40,13 @@ async function openServer(options: ServerOptions): Promise<{ api: ApiClient; dis
       );
     }
   }
-  const signIn = openRemote(options);
+  const signIn = await openRemote(options);
   return { api: new ApiClient(signIn.endpoint), dispose: signIn.dispose };
 }
 
-function openRemote(options: ServerOptions) {
+async function openRemote(options: ServerOptions) {
   try {
-    return openSignIn({
+    return await openSignIn({
       ...(options.authServer === undefined ? {} : { proxy: options.authServer }),
       ...(options.identity === undefined ? {} : { identity: options.identity }),
       ...(options.insecure === undefined ? {} : { insecure: options.insecure }),

@@ -14,7 +14,7 @@ import { formatAddress, parseAddress } from '../common/address.ts';
 import { ApiClient, type Endpoint, UntrustedServerError } from '../common/api-client.ts';
 import { askLine, askSecret, isInteractive, readSecret } from '../common/ask.ts';
 import { readIfThere, writeFileAtomic } from '../common/files.ts';
-import { knownHostsLine } from '../common/identity-file.ts';
+import { describeSshCertificate, knownHostsLine } from '../common/identity-file.ts';
 import { generateKeyPair, type KeyPair } from '../common/key-pair.ts';
 import { printable } from '../common/output.ts';
 import { type Profile, ProfileStore } from './profile.ts';
@@ -219,6 +219,7 @@ async function keep(signIn: NewSignIn, store: ProfileStore): Promise<void> {
     cluster: answer.clusterName,
     roles: standing.roles,
     logins: answer.logins,
+    extensions: answer.ssh === undefined ? [] : describeSshCertificate(answer.ssh).extensions,
     expiresAtMs: answer.expiresAtMs,
     trust,
     caPin: answer.cas.caPin,

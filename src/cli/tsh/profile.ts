@@ -17,6 +17,8 @@ export interface Profile {
   readonly cluster: string;
   readonly roles: readonly string[];
   readonly logins: readonly string[];
+  /** Extensions of the SSH certificate. */
+  readonly extensions: readonly string[];
   /** End of the certificates, milliseconds since the epoch. */
   readonly expiresAtMs: number;
   /** How the server is verified: by the cluster's own CA (kept at sign-in), by the system's, or not at all. */
@@ -41,6 +43,7 @@ const KEYS = {
   cluster: 'cluster',
   roles: 'roles',
   logins: 'logins',
+  extensions: 'extensions',
   expiresAtMs: 'expires_at_ms',
   trust: 'trust',
   caPin: 'ca_pin',
@@ -198,6 +201,7 @@ function parseProfile(text: string, file: string): Profile {
   return {
     trust: 'cluster',
     caPin: '',
+    extensions: [],
     idleTimeoutMs: 0,
     idleTimeoutSource: '',
     ...profile,

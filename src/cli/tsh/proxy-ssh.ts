@@ -8,7 +8,7 @@ import { openTunnel } from './tunnel.ts';
 
 /** `tsh proxy ssh [LOGIN@]NODE[:PORT]`: standard input and output become the SSH stream to a node (ProxyCommand). */
 export async function proxySsh(globals: GlobalOptions, target: string): Promise<void> {
-  const signIn = openSignIn(globals);
+  const signIn = await openSignIn(globals);
   try {
     const { node, port } = parseProxyTarget(target);
     const name = checkNodeName(shortNodeName(node, signIn.profile.cluster));

@@ -5,7 +5,6 @@ import { NightlatchError } from '../../core/errors.ts';
 import { formatAddress, parseAddress } from '../common/address.ts';
 import { ApiClient, type Endpoint } from '../common/api-client.ts';
 import { readIfThere, readUserFile, writeFileAtomic } from '../common/files.ts';
-import { describeSshCertificate, knownHostsLine, parseIdentityFile } from '../common/identity-file.ts';
 import { type Profile, ProfileStore } from './profile.ts';
 
 /** Options that every `tsh` command takes. */
@@ -41,7 +40,7 @@ export function warnInsecure(): void {
  * The sign-in that the command is to use: `-i FILE`, else the profile of `--proxy`, else the current one.
  * @throws {NightlatchError} `unauthenticated` when there is none, or it has expired.
  */
-export function openSignIn(options: GlobalOptions, store = new ProfileStore()): SignIn {
+export async function openSignIn(options: GlobalOptions, store = new ProfileStore()): Promise<SignIn> {
   if (options.insecure === true) warnInsecure();
   if (options.identity !== undefined) return openIdentity(options.identity, options, store);
   const profile = findProfile(options, store);
@@ -95,7 +94,9 @@ export function endpointOf(profile: Profile, cas: string | undefined, insecure =
   };
 }
 
-function openIdentity(path: string, options: GlobalOptions, store: ProfileStore): SignIn {
+async function openIdentity(path: string, options: GlobalOptions, store: ProfileStore): Promise<SignIn> {
+  // Reading certificates is left out of what every command loads.
+  const { describeSshCertificate, knownHostsLine, parseIdentityFile } = await import('../common/identity-file.ts');
   const identity = parseIdentityFile(readUserFile(path), path);
   const info = describeSshCertificate(identity.sshCertificate);
   if (info.expiresAtMs <= Date.now())
@@ -120,6 +121,7 @@ function openIdentity(path: string, options: GlobalOptions, store: ProfileStore)
       cluster: identity.clusterName,
       roles: [],
       logins: info.logins,
+      extensions: info.extensions,
       expiresAtMs: info.expiresAtMs,
       trust: 'cluster',
       caPin: '',
@@ -150,7 +152,7 @@ export async function withApi<T>(
   options: GlobalOptions,
   work: (api: ApiClient, signIn: SignIn) => Promise<T>,
 ): Promise<T> {
-  const signIn = openSignIn(options);
+  const signIn = await openSignIn(options);
   const api = new ApiClient(signIn.endpoint);
   try {
     return await work(api, signIn);

@@ -27,7 +27,7 @@ export async function ssh(globals: GlobalOptions, args: readonly string[]): Prom
     process.stdout.write(SSH_USAGE);
     return;
   }
-  const signIn = openSignIn(mergeOptions(globals, line.options));
+  const signIn = await openSignIn(mergeOptions(globals, line.options));
   try {
     requireSshCertificate(signIn);
     const node = shortNodeName(line.node, signIn.profile.cluster);
@@ -48,7 +48,7 @@ export async function ssh(globals: GlobalOptions, args: readonly string[]): Prom
 /** `tsh scp`: the system's scp, likewise. At most one host stands on either side, as with scp itself. */
 export async function scp(globals: GlobalOptions, args: readonly string[]): Promise<void> {
   const { flags, files } = parseScpArguments(args);
-  const signIn = openSignIn(globals);
+  const signIn = await openSignIn(globals);
   try {
     requireSshCertificate(signIn);
     const targets = files.map((file) => parseScpFile(file, signIn.profile));
@@ -74,8 +74,8 @@ export async function scp(globals: GlobalOptions, args: readonly string[]): Prom
 }
 
 /** `tsh config`. */
-export function config(globals: GlobalOptions): void {
-  const signIn = openSignIn(globals);
+export async function config(globals: GlobalOptions): Promise<void> {
+  const signIn = await openSignIn(globals);
   try {
     if (signIn.identityFile !== undefined) {
       throw new NightlatchError(

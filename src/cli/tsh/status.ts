@@ -3,8 +3,6 @@ import { formatDuration } from '../../resources/duration.ts';
 import type { StatusResponse } from '../../wire/api/messages.ts';
 import { formatAddress } from '../common/address.ts';
 import { ApiClient } from '../common/api-client.ts';
-import { readIfThere } from '../common/files.ts';
-import { describeSshCertificate } from '../common/identity-file.ts';
 import { formatTime, printable } from '../common/output.ts';
 import { type Profile, ProfileStore } from './profile.ts';
 import { type GlobalOptions, openSignIn } from './sign-in.ts';
@@ -16,7 +14,6 @@ const LIVE_TIMEOUT_MS = 1_500;
 interface Standing {
   readonly profile: Profile;
   readonly active: boolean;
-  readonly extensions: readonly string[];
   readonly live?: StatusResponse;
 }
 
@@ -44,11 +41,9 @@ async function fromProfiles(options: GlobalOptions, store: ProfileStore): Promis
         active && profile.expiresAtMs > Date.now()
           ? await askServer({ ...options, proxy: formatAddress(profile.host, profile.port) })
           : undefined;
-      const line = readIfThere(store.paths(profile).sshCertificate);
       return {
         profile,
         active,
-        extensions: line === undefined ? [] : describeSshCertificate(line).extensions,
         ...(live === undefined ? {} : { live }),
       };
     }),
@@ -56,14 +51,12 @@ async function fromProfiles(options: GlobalOptions, store: ProfileStore): Promis
 }
 
 async function fromIdentity(options: GlobalOptions): Promise<Standing> {
-  const signIn = openSignIn(options);
+  const signIn = await openSignIn(options);
   try {
     const live = await askServer(options);
-    const line = readIfThere(signIn.sshCertificateFile)!;
     return {
       profile: { ...signIn.profile, roles: live?.roles ?? [] },
       active: true,
-      extensions: describeSshCertificate(line).extensions,
       ...(live === undefined ? {} : { live }),
     };
   } finally {
@@ -74,7 +67,7 @@ async function fromIdentity(options: GlobalOptions): Promise<Standing> {
 /** The caller's standing now, or undefined where the server does not answer in time. */
 async function askServer(options: GlobalOptions): Promise<StatusResponse | undefined> {
   try {
-    const signIn = openSignIn(options);
+    const signIn = await openSignIn(options);
     const api = new ApiClient(signIn.endpoint, { timeoutMs: LIVE_TIMEOUT_MS });
     try {
       return await api.get<StatusResponse>('/v1/status');
@@ -88,7 +81,7 @@ async function askServer(options: GlobalOptions): Promise<StatusResponse | undef
 }
 
 /** Teleport's layout, with the idle timeout and where it comes from. */
-export function formatStanding({ profile, active, extensions, live }: Standing): string {
+export function formatStanding({ profile, active, live }: Standing): string {
   const leftMs = profile.expiresAtMs - Date.now();
   const valid = leftMs > 0 ? `valid for ${formatDuration(Math.round(leftMs / 60_000) * 60_000)}` : 'EXPIRED';
   const lines: [name: string, value: string][] = [
@@ -99,7 +92,7 @@ export function formatStanding({ profile, active, extensions, live }: Standing):
     ['Logins', (live?.logins ?? profile.logins).join(', ')],
     ['Idle timeout', idleText(profile, live)],
     ['Valid until', `${formatTime(profile.expiresAtMs)} [${valid}]`],
-    ['Extensions', extensions.join(', ')],
+    ['Extensions', profile.extensions.join(', ')],
   ];
   return lines
     .filter(([, value]) => value !== '')
@@ -121,7 +114,7 @@ export function formatIdle(timeoutMs: number, source: string): string {
 }
 
 function toJson(standings: readonly Standing[]): unknown {
-  const json = ({ profile, extensions, live }: Standing) => ({
+  const json = ({ profile, live }: Standing) => ({
     profile_url: `https://${formatAddress(profile.host, profile.port)}`,
     username: profile.user,
     cluster: profile.cluster,
@@ -131,7 +124,7 @@ function toJson(standings: readonly Standing[]): unknown {
     idle_timeout_ms: live?.idle.timeoutMs ?? profile.idleTimeoutMs,
     idle_timeout_source: live?.idle.timeoutSource ?? profile.idleTimeoutSource,
     valid_until: new Date(profile.expiresAtMs).toISOString(),
-    extensions,
+    extensions: profile.extensions,
   });
   const active = standings.find((standing) => standing.active);
   return {
