@@ -11,6 +11,10 @@ const PACKAGES = [
   'openssl',
   'postgresql-15',
   'postgresql-client-15',
+  'mariadb-server',
+  'mariadb-client',
+  'redis-server',
+  'redis-tools',
   // Desktops: a browser, an RDP server with and one without network level authentication, a VNC server, what they show.
   'chromium',
   'xrdp',

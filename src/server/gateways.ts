@@ -1,11 +1,11 @@
-import type { IncomingMessage } from 'node:http';
 import net, { type Server, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
+import { createMysqlGateway } from '../gateways/mysql/gateway.ts';
+import { createDesktopGateway, type DesktopGateway } from '../gateways/desktop/gateway.ts';
 import { createPostgresGateway } from '../gateways/postgres/gateway.ts';
 import { createEmbeddedNode } from '../gateways/ssh/embedded-node.ts';
-import { createSshGateway } from '../gateways/ssh/gateway.ts';
+import { createSshGateway, type SshGateway } from '../gateways/ssh/gateway.ts';
 import type { CertAuthority } from '../identity/types.ts';
 import type { LivePolicy } from '../policy/snapshot.ts';
 import type { Config } from '../resources/index.ts';
@@ -29,7 +29,9 @@ export interface Gateways {
   /** By ALPN protocol of the public port. */
   readonly tunnels: ReadonlyMap<string, Tunnel>;
   readonly kube?: HttpHandler;
-  onWebUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** For the web application's terminals and desktops. */
+  readonly ssh: SshGateway;
+  readonly desktops: DesktopGateway;
   close(): Promise<void>;
 }
 
@@ -99,12 +101,25 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
     listeners.push({ server, addr: proxy.postgres_listen_addr, name: 'postgres', purpose: 'PostgreSQL' });
   }
 
+  const mysql = createMysqlGateway({ clock, log, sessions, policy, ca, tls: certificate });
+  tunnels.set(ALPN_DATABASE.mysql, { readsTarget: false, open: (stream, info) => mysql.acceptTunnel(stream, info) });
+  if (proxy.mysql_listen_addr !== undefined) {
+    const server = nativeListener((socket, info) => mysql.accept(socket, info));
+    listeners.push({ server, addr: proxy.mysql_listen_addr, name: 'mysql', purpose: 'MySQL and MariaDB' });
+  }
+
+  // Passwords that the gateway keeps for desktops are not there yet: users type them.
+  const desktops = createDesktopGateway({ clock, log, policy, sessions, credentials: async () => undefined });
+
   return {
     listeners,
     tunnels,
-    onWebUpgrade: (_request, socket) => socket.destroy(),
+    ssh,
+    desktops,
     async close() {
+      desktops.close();
       postgres.close();
+      mysql.close();
       await ssh.close();
     },
   };

@@ -18,7 +18,7 @@ describe('MariaDB with the real client and a real server', () => {
       create user app identified by 'pass word';
       create user ed identified via ed25519 using password('ed25519 password');
       create user bycert require x509;
-      create user bysubject require subject '/CN=bysubject';
+      create user bysubject require subject '/O=test/CN=bysubject';
       grant all on *.* to app; grant all on *.* to ed; grant all on *.* to bycert; grant all on *.* to bysubject;
     `);
     const file = (name: string, content: string): string => {
