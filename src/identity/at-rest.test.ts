@@ -43,6 +43,7 @@ async function partsOf(store: SqliteStore, clock: FakeClock) {
     secondFactor: () => 'off',
     userExists: (user) => user === 'alice',
     relyingParty: () => ({ id: 'localhost', name: 'example.com', origins: ['https://localhost'] }),
+    webIdleTimeoutMs: () => 0,
     hashing: { parameters: { memory: 64, passes: 1, parallelism: 1 } },
   });
   return { masterKey, ca, identity };

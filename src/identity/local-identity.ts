@@ -15,6 +15,7 @@ import {
   type SecondFactor,
   usersWithCredentials,
 } from './users.ts';
+import { WebActivity } from './web-activity.ts';
 import { WebSessions } from './web-sessions.ts';
 import { type RelyingParty, WebauthnFactors } from './webauthn.ts';
 
@@ -30,6 +31,8 @@ export interface LocalIdentityOptions {
   /** Whether there is a resource of the kind `user` with this name. */
   readonly userExists: (user: string) => boolean;
   readonly relyingParty: () => RelyingParty;
+  /** `web_idle_timeout` in force, in milliseconds; 0 for none. */
+  readonly webIdleTimeoutMs: () => number;
   readonly limits?: LoginLimits;
   readonly hashing?: PasswordHasherOptions;
 }
@@ -58,7 +61,7 @@ export function createLocalIdentity(options: LocalIdentityOptions): LocalIdentit
     passwords: new PasswordRecords(store, masterKey),
     totp: new TotpFactors(store, masterKey, clock),
     webauthn: new WebauthnFactors(store, masterKey, clock, options.relyingParty),
-    sessions: new WebSessions(store, masterKey, clock),
+    sessions: new WebSessions(store, masterKey, clock, new WebActivity(clock, options.webIdleTimeoutMs)),
   };
   const hasher = new PasswordHasher(options.hashing);
   const invitations = new Invitations({ ...options, hasher, credentials });

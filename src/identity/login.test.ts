@@ -32,6 +32,7 @@ function cluster(secondFactor: SecondFactor = 'on') {
     secondFactor: () => setting.secondFactor,
     userExists: (user) => users.has(user),
     relyingParty: () => ({ id: 'gw.example.com', name: 'example.com', origins: [ORIGIN] }),
+    webIdleTimeoutMs: () => 0,
     hashing: { parameters: { memory: 64, passes: 1, parallelism: 1 } },
   });
   const codeFor = (uri: string, atMs = clock.wallMs()) => {

@@ -6,6 +6,7 @@ import type { MasterKey } from './master-key.ts';
 import { SealedRecords } from './sealed-records.ts';
 import { createToken, tokenKey } from './tokens.ts';
 import type { Verified } from './types.ts';
+import type { WebActivity } from './web-activity.ts';
 
 /** Sessions of one user that are kept; the oldest ends when one more begins. */
 const MAX_SESSIONS_PER_USER = 32;
@@ -33,11 +34,14 @@ export class WebSessions {
   readonly #store: Store;
   readonly #masterKey: MasterKey;
   readonly #clock: Clock;
+  /** Whether a session's user is still there: one that is idle for longer than `web_idle_timeout` is ended. */
+  readonly activity: WebActivity;
 
-  constructor(store: Store, masterKey: MasterKey, clock: Clock) {
+  constructor(store: Store, masterKey: MasterKey, clock: Clock, activity: WebActivity) {
     this.#store = store;
     this.#masterKey = masterKey;
     this.#clock = clock;
+    this.activity = activity;
   }
 
   /** Begins a session; the token is told once and not kept. */
@@ -56,6 +60,7 @@ export class WebSessions {
     const { clientIp } = options;
     const session = { user, createdAtMs, expiresAtMs, ...(clientIp !== undefined && { clientIp }) };
     await this.#of(userTag(user)).put(id, session, { expiresAtMs });
+    this.activity.touch(id);
     return { token, id, expiresAtMs };
   }
 
@@ -67,6 +72,10 @@ export class WebSessions {
     const id = tokenKey(token);
     const session = await this.#of(tag).get(id);
     if (session === undefined || this.#clock.wallMs() >= session.expiresAtMs) return refused;
+    if (this.activity.expired(id)) {
+      await this.#remove(tag, id);
+      return { ok: false, reason: 'its user was not active for longer than web_idle_timeout' };
+    }
     const { user, expiresAtMs } = session;
     // As much of the hash as names it in the audit log and in locks.
     const serial = id.slice(0, 32);
@@ -75,13 +84,22 @@ export class WebSessions {
 
   async end(token: Secret<string>): Promise<void> {
     const tag = tagOf(token);
-    if (tag !== undefined) await this.#of(tag).delete(tokenKey(token));
+    if (tag !== undefined) await this.#remove(tag, tokenKey(token));
+  }
+
+  /** The user of a session did something. Call it for a session that `verify` has found good. */
+  noteActivity(token: Secret<string>): void {
+    this.activity.touch(tokenKey(token));
+  }
+
+  /** Milliseconds since the user of a session did something. */
+  idleForMs(token: Secret<string>): number {
+    return this.activity.idleForMs(tokenKey(token));
   }
 
   /** Ends a session that `list` named, if it is this user's. */
   async endById(user: string, id: string): Promise<void> {
-    const sessions = this.#of(userTag(user));
-    if ((await sessions.get(id))?.user === user) await sessions.delete(id);
+    if ((await this.#of(userTag(user)).get(id))?.user === user) await this.#remove(userTag(user), id);
   }
 
   /** Signs a user out everywhere; returns how many sessions that ended. */
@@ -98,6 +116,11 @@ export class WebSessions {
       .filter(({ value }) => value.user === user && now < value.expiresAtMs)
       .map(({ key, value }) => ({ id: key, ...value }))
       .sort((a, b) => a.createdAtMs - b.createdAtMs);
+  }
+
+  async #remove(tag: string, id: string): Promise<void> {
+    this.activity.forget(id);
+    await this.#of(tag).delete(id);
   }
 
   #of(tag: string): SealedRecords<StoredSession> {

@@ -13,7 +13,7 @@ import type { Logger } from '../core/logger.ts';
 import { loadCertAuthority } from '../identity/certificate-authority.ts';
 import { createLocalIdentity } from '../identity/local-identity.ts';
 import { loadMasterKey } from '../identity/master-key.ts';
-import { type Config, configResources, type Node, ORIGIN_LABEL } from '../resources/index.ts';
+import { type Config, configResources, type Node, ORIGIN_LABEL, parseDuration } from '../resources/index.ts';
 import { Sessions } from '../session/manager.ts';
 import { createLivePolicy } from '../store/live-policy.ts';
 import { openSqliteStore } from '../store/sqlite-store.ts';
@@ -28,6 +28,8 @@ import { createMetrics } from './metrics.ts';
 import { createPublicPort, type HttpHandler, remoteAddr } from './public-port.ts';
 import { createServerCertificate } from './server-certificate.ts';
 import { VERSION } from './version.ts';
+import { loadWebApp } from './web/static-files.ts';
+import { createWebSockets } from './web/web-sockets.ts';
 
 export interface DaemonOptions {
   readonly config: Config;
@@ -103,6 +105,7 @@ async function compose(
     clusterName,
     secondFactor: () => policy.current.authPreference.spec.second_factor,
     userExists: (user) => policy.current.users.has(user),
+    webIdleTimeoutMs: () => parseDuration(policy.current.networkingConfig.spec.web_idle_timeout ?? 'never'),
     relyingParty: () => {
       const host = policy.current.authPreference.spec.webauthn?.rp_id ?? splitHostPort(publicAddr()).host;
       return { id: host, name: clusterName, origins: [`https://${publicAddr()}`] };
@@ -162,9 +165,14 @@ async function compose(
     closers,
   );
   const overTls = apiListener(tlsCaller);
+  const webApp = loadWebApp(log);
+  const webSockets = createWebSockets(context, gateways);
+  closers.push(() => webSockets.close());
   const web: HttpHandler = {
-    onRequest: (request, response) => void overTls(request, response),
-    onUpgrade: (request, socket, head) => gateways.onWebUpgrade(request, socket, head),
+    onRequest: (request, response) => {
+      if (!webApp.serve(request, response)) void overTls(request, response);
+    },
+    onUpgrade: (request, socket, head) => webSockets.upgrade(request, socket, head),
   };
   const publicPort = createPublicPort({
     log,

@@ -1,8 +1,8 @@
 import net, { type Server, type Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
-import { createMysqlGateway } from '../gateways/mysql/gateway.ts';
 import { createDesktopGateway, type DesktopGateway } from '../gateways/desktop/gateway.ts';
+import { createMysqlGateway } from '../gateways/mysql/gateway.ts';
 import { createPostgresGateway } from '../gateways/postgres/gateway.ts';
 import { createEmbeddedNode } from '../gateways/ssh/embedded-node.ts';
 import { createSshGateway, type SshGateway } from '../gateways/ssh/gateway.ts';

@@ -7,7 +7,7 @@ import type { SessionManager } from '../../session/types.ts';
 import { DISCONNECT } from '../../wire/ssh/messages.ts';
 import { hostKeysOf } from './host-keys.ts';
 import { serveJump } from './jump.ts';
-import { NodeConnection } from './node-connection.ts';
+import { NodeConnection, type SessionNotices } from './node-connection.ts';
 import { findNode } from './node-lookup.ts';
 import type { PacketPeer } from './packet-peer.ts';
 import { PreAuthLimit } from './pre-auth.ts';
@@ -46,11 +46,19 @@ export interface ClientInfo {
   readonly clientAddr: string;
 }
 
+/** Which node a connection is meant for. */
+export interface NodeClientInfo extends ClientInfo {
+  readonly host: string;
+  readonly port?: number;
+  /** Who shows warnings and the end instead of the terminal itself (the web terminal's overlay). */
+  readonly notices?: SessionNotices;
+}
+
 export interface SshGateway {
   /** A connection to the native listener: `ssh -J`. */
   acceptJump(stream: Duplex, info: ClientInfo): void;
   /** A connection meant for one node (`tsh proxy ssh`, or a channel of a jump): the gateway answers as the node. */
-  acceptNode(stream: Duplex, info: ClientInfo & { readonly host: string; readonly port?: number }): void;
+  acceptNode(stream: Duplex, info: NodeClientInfo): void;
   /** Refuses new connections, closes those that have no session, and resolves when every connection is gone. */
   close(): Promise<void>;
 }
@@ -98,17 +106,18 @@ class Gateway implements SshGateway {
     );
   }
 
-  acceptNode(stream: Duplex, info: ClientInfo & { readonly host: string; readonly port?: number }): void {
+  acceptNode(stream: Duplex, info: NodeClientInfo): void {
     if (!isHostName(info.host)) {
       stream.destroy();
       return;
     }
     const { ca, clusterName, policy } = this.#deps;
+    const client = { clientAddr: info.clientAddr };
     const node = findNode(policy.current, info.host, info.port);
     const names = node === undefined ? [info.host] : [info.host, node.spec.hostname, node.metadata.name];
     // `known_hosts` trusts `*.CLUSTER`: clients know a node by that name too.
     const qualified = names.map((name) => `${name}.${clusterName}`);
-    const transport = this.#transport(stream, info, [...new Set([...names, ...qualified])]);
+    const transport = this.#transport(stream, client, [...new Set([...names, ...qualified])]);
     if (transport === undefined) return;
     const clientIp = ipOf(info.clientAddr);
     const guard = this.#beforeAuth(transport, clientIp);
@@ -123,12 +132,12 @@ class Gateway implements SshGateway {
         ca,
         clientIp,
         checkLogin: true,
-        admit: (client) => {
+        admit: (authenticated) => {
           // The target may take longer than the client is given for its own part.
           guard.release();
-          return connection.admit(client);
+          return connection.admit(authenticated);
         },
-        onRefused: (login, reason) => this.#refused(info, login, reason),
+        onRefused: (login, reason) => this.#refused(client, login, reason),
       },
       () => {
         connection.start();

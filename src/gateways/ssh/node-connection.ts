@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream';
 import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import { checkNodeAccess } from '../../policy/access.ts';
+import type { EffectiveIdlePolicy } from '../../policy/idle-policy.ts';
 import { sshOptions } from '../../policy/options.ts';
 import type { Node } from '../../resources/index.ts';
-import type { Session, SessionControl, SessionEnd, SessionSpec } from '../../session/types.ts';
+import type { IdleWarning, Session, SessionControl, SessionEnd, SessionSpec } from '../../session/types.ts';
 import { DISCONNECT } from '../../wire/ssh/messages.ts';
 import type { SshGatewayDeps } from './gateway.ts';
 import { findNode } from './node-lookup.ts';
@@ -19,10 +20,22 @@ export interface NodeConnectionDeps extends SshGatewayDeps {
   closing(): boolean;
 }
 
+/** Told about a session beside the SSH connection itself, by a client that shows notices in a way of its own. */
+export interface SessionNotices {
+  /** The session is usable. */
+  ready(session: Session): void;
+  warning(warning: IdleWarning): void;
+  /** The warning is over. */
+  kept(text: string): void;
+  policyChanged(policy: EffectiveIdlePolicy): void;
+  end(end: SessionEnd): void;
+}
+
 interface Request {
   readonly clientAddr: string;
   readonly host: string;
   readonly port?: number;
+  readonly notices?: SessionNotices;
 }
 
 /** One client's connection to one node: from its admission to the relay. */
@@ -91,6 +104,7 @@ export class NodeConnection {
       rules: () => this.#rules(),
     });
     session.ready();
+    this.#request.notices?.ready(session);
   }
 
   async #openTarget(client: AuthenticatedClient, node: Node): Promise<PacketPeer> {
@@ -133,11 +147,15 @@ export class NodeConnection {
   }
 
   #control(): SessionControl {
+    const { notices } = this.#request;
     return {
-      warn: (warning) => this.#relay?.notice('warning', warning.text),
-      warningCancelled: (text) => this.#relay?.notice('cancelled', text),
+      warn: (warning) =>
+        notices === undefined ? this.#relay?.notice('warning', warning.text) : notices.warning(warning),
+      warningCancelled: (text) => (notices === undefined ? this.#relay?.notice('cancelled', text) : notices.kept(text)),
+      ...(notices === undefined ? {} : { policyChanged: (policy) => notices.policyChanged(policy) }),
       close: async (end) => {
         this.#end = end;
+        notices?.end(end);
         if (this.#relay !== undefined) return this.#relay.close(end);
         this.#cancelled.abort();
         this.#target?.abort();

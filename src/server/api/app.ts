@@ -15,6 +15,7 @@ import { selfRoutes } from './self-routes.ts';
 import { sessionRoutes } from './session-routes.ts';
 import { targetRoutes } from './targets.ts';
 import { lockRoutes, userRoutes } from './user-routes.ts';
+import { webLoginRoutes, webSessionRoutes } from './web-session-routes.ts';
 
 /**
  * The HTTP API, JSON under /v1. Listeners call `fetch(request, {caller})`: who the connection belongs to comes from them, never from
@@ -30,6 +31,7 @@ export function createApi(ctx: ServerContext): Hono<ApiEnv> {
     c.header('x-content-type-options', 'nosniff');
   });
   app.route('/v1', publicRoutes(ctx));
+  app.route('/v1/web', webLoginRoutes(ctx));
 
   const resources = new ResourceService(ctx);
   const signedIn = new Hono<ApiEnv>();
@@ -49,6 +51,7 @@ export function createApi(ctx: ServerContext): Hono<ApiEnv> {
   signedIn.route('/audit', auditRoutes(ctx));
   signedIn.route('/auth', authorityRoutes(ctx));
   signedIn.route('/events', eventRoutes(ctx));
+  signedIn.route('/web', webSessionRoutes(ctx));
   app.route('/v1', signedIn);
   return app;
 }

@@ -2,6 +2,7 @@ import type { Context } from 'hono';
 import { getCookie } from 'hono/cookie';
 import { NightlatchError } from '../../core/errors.ts';
 import { Secret } from '../../core/secret.ts';
+import { CSRF_HEADER } from '../../wire/api/web-messages.ts';
 import type { ApiBindings, ServerContext } from '../context.ts';
 
 /** Cookie of the web application's session. */
@@ -76,7 +77,17 @@ async function credentialOf(ctx: ServerContext, c: ApiContext): Promise<(Caller 
 /** A cookie is sent by the browser whoever made the page: what changes something must come from our own. */
 function checkSameOrigin(c: ApiContext): void {
   if (c.req.method === 'GET' || c.req.method === 'HEAD') return;
-  if (c.req.header('origin') === `https://${c.req.header('host') ?? ''}`) return;
+  refuseForeign(c);
+}
+
+/**
+ * Refuses what a page of another site may have sent: the origin must be the gateway's own, and a header must be there that other sites cannot set
+ * without being asked first (Fetch, CORS-preflight).
+ * @throws {NightlatchError} `access_denied`
+ */
+export function refuseForeign(c: ApiContext): void {
+  const own = `https://${new URL(c.req.url).host}`;
+  if (c.req.header('origin') === own && c.req.header(CSRF_HEADER) !== undefined) return;
   throw new NightlatchError('access_denied', 'the request comes from another site');
 }
 
