@@ -129,7 +129,7 @@ describe('the idle clock', () => {
     const stopped = new Proxy(clock, {
       get: (target, key) =>
         key === 'at'
-          ? (atMs: number, fn: () => void) => target.at(atMs + 30_000, fn)
+          ? (atMs: number, fn: () => void) => target.at(atMs > clock.now() ? atMs + 30_000 : atMs, fn)
           : Reflect.get(target, key).bind(target),
     });
     const other = new IdleClock(stopped as FakeClock, 2);
@@ -138,6 +138,34 @@ describe('the idle clock', () => {
     assert.deepEqual(late.said, ['warn@38000 ends 40000']);
     assert.equal(recorder.said.at(-1), 'end@10000');
     assert.equal(idle.isWarned(slot), true);
+  });
+
+  test('a key press that is read in the same turn as the deadline is found keeps the session, and nobody is warned', async () => {
+    for (const warning of [0, 2_000]) {
+      const clock = new FakeClock();
+      const recorder = new Recorder(clock);
+      let unread = true;
+      // The event loop runs timers first and reads the sockets then; what is asked for "now" comes after both.
+      const busy = new Proxy(clock, {
+        get: (target, key) =>
+          key === 'at'
+            ? (atMs: number, fn: () => void) => {
+                if (atMs <= clock.now() && unread) {
+                  unread = false;
+                  idle.touch(slot, clock.now());
+                }
+                return target.at(atMs, fn);
+              }
+            : Reflect.get(target, key).bind(target),
+      });
+      const idle = new IdleClock(busy as FakeClock, 2);
+      const slot = idle.add(recorder, clock.now());
+      idle.setTimeout(slot, 10_000, warning, clock.now());
+      await clock.advance(10_000 - warning);
+      assert.equal(unread, false);
+      await clock.advance(10_000 - warning - 1);
+      assert.deepEqual(recorder.said, []);
+    }
   });
 
   test('slots are used again and forget what they were', async () => {

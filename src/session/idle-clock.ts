@@ -15,16 +15,19 @@ const FREE = 0;
 const ARMED = 1;
 const WARNED = 2;
 
-/** A look that comes this much late means that the process stood still (SIGSTOP, a paused machine): input may be waiting unread. */
+/** A look that comes this much late means that the process stood still (SIGSTOP, a paused machine). */
 const STOOD_STILL_MS = 250;
 
 /**
  * The idle deadlines of all sessions. An activity report writes a timestamp and nothing else; the queue is looked at when a
  * deadline as it stood falls due, and a session that was active meanwhile is queued anew (at most once a timeout). One timer for all.
  *
- * INVARIANT: a slot expires at or after `max(last activity + timeout, notBefore)` and never before it.
+ * INVARIANT: a slot expires at or after `max(last activity + timeout, notBefore)` and never before it. A timer on a busy machine may
+ * run before what came in earlier has been read: a slot that is due is decided on in the turn of the event loop after the one that
+ * found it, when every socket has been read once, so that nobody is cut with a key press waiting.
  */
 export class IdleClock {
+  readonly #clock: Clock;
   readonly #queue: DeadlineQueue;
   #state: Uint8Array;
   /** Monotonic milliseconds of the last activity. */
@@ -38,11 +41,16 @@ export class IdleClock {
   #longest: Float64Array;
   /** Work under way: while it is not 0 the session is active. */
   #busy: Uint16Array;
+  /** 1 once the sockets have been read since the slot was found to be due. */
+  #confirmed: Uint8Array;
+  /** Slots that are due and wait for that. */
+  #waiting: number[] = [];
   #listeners: (IdleListener | undefined)[] = [];
   #freeSlots: number[] = [];
   #used = 0;
 
   constructor(clock: Clock, capacity = 1024) {
+    this.#clock = clock;
     this.#queue = new DeadlineQueue(clock, (slot, nowMs) => this.#check(slot, nowMs), capacity);
     this.#state = new Uint8Array(capacity);
     this.#last = new Float64Array(capacity);
@@ -51,6 +59,7 @@ export class IdleClock {
     this.#notBefore = new Float64Array(capacity);
     this.#longest = new Float64Array(capacity);
     this.#busy = new Uint16Array(capacity);
+    this.#confirmed = new Uint8Array(capacity);
   }
 
   /** Number of slots in use. */
@@ -69,6 +78,7 @@ export class IdleClock {
     this.#notBefore[slot] = 0;
     this.#longest[slot] = 0;
     this.#busy[slot] = 0;
+    this.#confirmed[slot] = 0;
     this.#listeners[slot] = listener;
     return slot;
   }
@@ -164,6 +174,7 @@ export class IdleClock {
   }
 
   #schedule(slot: number, nowMs: number): void {
+    this.#confirmed[slot] = 0;
     this.#queue.set(slot, this.#nextLook(slot, nowMs));
   }
 
@@ -179,9 +190,16 @@ export class IdleClock {
   #check(slot: number, now: number): void {
     const due = this.#nextLook(slot, now);
     if (due > now) {
+      this.#confirmed[slot] = 0;
       this.#queue.set(slot, due);
       return;
     }
+    if (this.#confirmed[slot] === 0) {
+      this.#queue.remove(slot);
+      if (this.#waiting.push(slot) === 1) this.#clock.at(now, this.#confirm);
+      return;
+    }
+    this.#confirmed[slot] = 0;
     const deadline = this.deadline(slot);
     const listener = this.#listeners[slot]!;
     const warning = this.#state[slot] === WARNED ? 0 : this.#warning[slot]!;
@@ -194,15 +212,22 @@ export class IdleClock {
       listener.idleWarning(this.deadline(slot));
       return;
     }
-    if (stoodStill && this.#notBefore[slot]! < deadline) {
-      // What the user typed meanwhile waits in the socket: it is read before the decision.
-      this.#notBefore[slot] = now + 1;
-      this.#queue.set(slot, now + 1);
-      return;
-    }
     this.#queue.remove(slot);
     listener.idleExpired(deadline, now);
   }
+
+  /** The sockets have been read: whoever is still due goes to the front of the queue. */
+  readonly #confirm = (): void => {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const now = this.#clock.now();
+    for (const slot of waiting) {
+      if (this.#state[slot] === FREE) continue;
+      const due = this.#nextLook(slot, now);
+      this.#confirmed[slot] = due <= now ? 1 : 0;
+      this.#queue.set(slot, due);
+    }
+  };
 
   #grow(): void {
     const capacity = this.#state.length * 2;
@@ -217,5 +242,6 @@ export class IdleClock {
     this.#notBefore = grow(this.#notBefore, new Float64Array(capacity));
     this.#longest = grow(this.#longest, new Float64Array(capacity));
     this.#busy = grow(this.#busy, new Uint16Array(capacity));
+    this.#confirmed = grow(this.#confirmed, new Uint8Array(capacity));
   }
 }
