@@ -1,0 +1,169 @@
+// What people see in a terminal: trust on first use, questions, the QR code, the editor.
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { spawn } from '@lydell/node-pty';
+import { Secret, TOTP } from 'otpauth';
+import { startTestDaemon, type TestDaemon } from '../fixtures/daemon.ts';
+
+const PASSWORD = 'correct horse battery staple';
+const LIMIT_MS = 60_000;
+const BIN = resolve(import.meta.dirname, '../../bin');
+
+/** A program in a terminal of its own. */
+class Terminal {
+  /** All it has shown, without colours and cursor movements. */
+  shown = '';
+  readonly ended: Promise<number>;
+  readonly #pty: ReturnType<typeof spawn>;
+  #wake: () => void = () => {};
+
+  constructor(program: string, args: readonly string[], env: Readonly<Record<string, string>>) {
+    this.#pty = spawn(process.execPath, [join(BIN, `${program}.js`), ...args], {
+      cols: 100,
+      rows: 50,
+      env: { ...(process.env as Record<string, string>), ...env, TERM: 'xterm' },
+    });
+    this.#pty.onData((data) => {
+      this.shown += data.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, '');
+      this.#wake();
+    });
+    this.ended = new Promise((done) => {
+      this.#pty.onExit(({ exitCode }) => {
+        done(exitCode);
+        this.#wake();
+      });
+    });
+  }
+
+  type(line: string): void {
+    this.#pty.write(`${line}\r`);
+  }
+
+  /** Waits until it shows something. */
+  async shows(wanted: RegExp): Promise<RegExpExecArray> {
+    const deadline = AbortSignal.timeout(LIMIT_MS);
+    for (;;) {
+      const match = wanted.exec(this.shown);
+      if (match !== null) return match;
+      if (deadline.aborted) throw new Error(`${wanted} was not shown:\n${this.shown}`);
+      await new Promise<void>((done) => {
+        this.#wake = done;
+        deadline.addEventListener('abort', () => done(), { once: true });
+      });
+    }
+  }
+
+  kill(): void {
+    this.#pty.kill('SIGKILL');
+  }
+}
+
+describe('in a terminal', () => {
+  let daemon: TestDaemon;
+  const terminals: Terminal[] = [];
+  let totp: TOTP;
+
+  const open = (program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+    const terminal = new Terminal(program, args, { ...daemon.tshEnv(), ...env });
+    terminals.push(terminal);
+    return terminal;
+  };
+
+  before(async () => {
+    daemon = await startTestDaemon({
+      config: () => 'auth_service: {cluster_name: example.com}\nproxy_service: {web_listen_addr: "127.0.0.1:0"}\n',
+    });
+    mkdirSync(join(daemon.dir, 'home'));
+  });
+
+  after(async () => {
+    for (const terminal of terminals) terminal.kill();
+    await daemon.stop();
+  });
+
+  test('an invitation is accepted: password twice, a QR code, the first code', async () => {
+    const added = await daemon.tctl(['users', 'add', 'alice', '--roles=access', '--logins=root']);
+    const url = /https:\S+/.exec(added.stdout)![0].replace(/^https:\/\/[^/]+/, `https://${daemon.proxy}`);
+    const terminal = open('tsh', ['invite', url]);
+    await terminal.shows(
+      /signed by the cluster's own authority[\s\S]*sha256:[0-9a-f]{64}[\s\S]*Trust it from now on\? \(yes\/no\)/,
+    );
+    assert.ok(terminal.shown.includes(daemon.caPin));
+    terminal.type('yes');
+    await terminal.shows(/Welcome to example\.com, alice\.[\s\S]*New password:/);
+    terminal.type(PASSWORD);
+    await terminal.shows(/Once more:/);
+    terminal.type(PASSWORD);
+    const [, secret] = await terminal.shows(
+      /[▀▄█]{10}[\s\S]*type in its secret: ([A-Z2-7]+)[\s\S]*Code that the app shows:/,
+    );
+    totp = new TOTP({ secret: Secret.fromBase32(secret!) });
+    terminal.type(totp.generate());
+    await terminal.shows(
+      /Your account is ready\. Sign in with:\r?\n {2}tsh login --proxy=127\.0\.0\.1:\d+ --user=alice/,
+    );
+    assert.equal(await terminal.ended, 0);
+    assert.ok(!terminal.shown.includes(PASSWORD));
+  });
+
+  test('tsh login: who says no to an unknown authority sends nothing', async () => {
+    const terminal = open('tsh', ['login', `--proxy=${daemon.proxy}`, '--user=alice']);
+    await terminal.shows(/Trust it from now on/);
+    terminal.type('no');
+    await terminal.shows(/ERROR: not trusted; nothing was sent/);
+    assert.equal(await terminal.ended, 1);
+  });
+
+  test('tsh login --proxy=HOST:PORT asks for trust, password and code, and trusts from then on', async () => {
+    const terminal = open('tsh', ['login', `--proxy=${daemon.proxy}`, '--user=alice']);
+    await terminal.shows(/Trust it from now on/);
+    terminal.type('yes');
+    await terminal.shows(/Enter password for user alice:/);
+    terminal.type(PASSWORD);
+    await terminal.shows(/Enter an OTP code from a device:/);
+    // The code of the invitation's time step is spent; the next one is good already.
+    terminal.type(totp.generate({ timestamp: Date.now() + 30_000 }));
+    await terminal.shows(
+      /> Profile URL: {8}https:\/\/127\.0\.0\.1:\d+[\s\S]*Logged in as: {7}alice[\s\S]*Valid until:/,
+    );
+    assert.equal(await terminal.ended, 0);
+    assert.ok(!terminal.shown.includes(PASSWORD));
+    const again = open('tsh', ['login', `--proxy=${daemon.proxy}`, '--user=alice', '--ttl=60']);
+    await again.shows(/Enter password for user alice:/);
+    assert.doesNotMatch(again.shown, /Trust it/);
+    again.kill();
+    const still = await daemon.tsh(['login', `--proxy=${daemon.proxy}`]);
+    assert.match(still.stdout, /^> Profile URL/);
+  });
+
+  test('tctl edit opens the editor, and writes back what was changed', async () => {
+    const editor = (script: string) => ({ EDITOR: `sed -i ${script}` });
+    const edit = (script: string, ref: string) => daemon.tctl(['edit', ref], { env: editor(script) });
+    writeFileSync(
+      join(daemon.dir, 'role.yaml'),
+      'kind: role\nversion: v8\nmetadata: {name: quick}\nspec: {options: {client_idle_timeout: 10m}}\n',
+    );
+    await daemon.tctl(['create', join(daemon.dir, 'role.yaml')]);
+    assert.equal((await edit('s/10m0s/5m/', 'role/quick')).stdout, 'role "quick" has been updated\n');
+    assert.match((await daemon.tctl(['get', 'role/quick'])).stdout, /client_idle_timeout: 5m0s/);
+    assert.equal((await edit('s/nothing/else/', 'role/quick')).stdout, 'edit canceled, no changes made\n');
+    assert.equal(
+      (await edit('s/quick/slow/', 'role/quick')).stderr,
+      'ERROR: renaming resources is not supported with tctl edit\n',
+    );
+    assert.match(
+      (await edit('s/5m0s/5/', 'role/quick')).stderr,
+      /resource\.yaml:\d+: spec\.options\.client_idle_timeout: time: missing unit in duration "5"/,
+    );
+    const failed = await daemon.tctl(['edit', 'role/quick'], { env: { EDITOR: 'false' } });
+    assert.equal(
+      failed.stderr,
+      'ERROR: skipping resource update, editor did not complete successfully: exit status 1\n',
+    );
+    const none = await daemon.tctl(['edit', 'role/quick'], { env: { EDITOR: '/nowhere/vi' } });
+    assert.match(none.stderr, /^ERROR: could not start editor \/nowhere\/vi: /);
+    assert.equal((await edit('s/best_effort/strict/', 'cap')).stdout, 'cluster auth preference has been updated\n');
+  });
+});
