@@ -9,18 +9,20 @@ import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { Database } from '../../resources/index.ts';
 import type { Session, SessionControl, SessionEnd, SessionManager, SessionSpec } from '../../session/types.ts';
 import { CAPABILITY, OFFERED_CAPABILITIES } from '../../wire/mysql/capabilities.ts';
+import type { SentStatement } from '../../wire/mysql/client-tap.ts';
 import type { ClientResponse } from '../../wire/mysql/handshake.ts';
 import { encodeError, encodePacket } from '../../wire/mysql/packets.ts';
+import { DbCommandRelay } from '../common/db-command-relay.ts';
 import { deadline } from '../common/db-deadline.ts';
 import type { DbReader } from '../common/db-reader.ts';
 import { finishStream } from '../common/db-relay.ts';
 import { databaseSession } from '../common/db-target.ts';
 import type { DbUpstreamTls } from '../common/db-upstream.ts';
 import { commandPolicy, FAST_AUTH_SUCCESS } from './command-policy.ts';
+import { MysqlTaps } from './command-taps.ts';
 import { errorOf, errorOfFailure, errorOfRefusal } from './error-codes.ts';
 import type { KnownServers } from './known-servers.ts';
 import { refuse } from './packet-io.ts';
-import { RelaySession } from './relay-session.ts';
 import type { ThreadIds } from './thread-ids.ts';
 import { killUpstream, loginUpstream, UpstreamRefusal } from './upstream.ts';
 
@@ -96,7 +98,7 @@ export class MysqlConnection implements SessionControl {
   readonly #client: AuthenticatedClient;
   readonly #capabilities: number;
   readonly #aborted = new AbortController();
-  #relay: RelaySession | undefined;
+  #relay: DbCommandRelay | undefined;
   #session: Session | undefined;
   /** `db.session.start` is written, so `db.session.end` has to be. */
   #started = false;
@@ -180,15 +182,20 @@ export class MysqlConnection implements SessionControl {
       return;
     }
     threadIds.bind(threadId, { database: databaseId, user: identity.user, serverThreadId: upstream.threadId });
-    const relay = new RelaySession({
+    const taps = new MysqlTaps(
+      {
+        decide: this.#commandPolicy(wanted),
+        ...(database.spec.audit_queries ? { statement: (statement) => auditStatement(session, statement) } : {}),
+      },
+      { deprecateEof: (this.#capabilities & CAPABILITY.deprecateEof) !== 0 },
+    );
+    const relay = new DbCommandRelay({
       session,
       client: stream,
       server: upstream.stream,
       log,
-      auditQueries: database.spec.audit_queries,
-      deprecateEof: (this.#capabilities & CAPABILITY.deprecateEof) !== 0,
-      decide: this.#commandPolicy(wanted),
-      kill: () => this.#kill(wanted, upstream.threadId),
+      taps,
+      stopWork: () => this.#kill(wanted, upstream.threadId),
     });
     this.#relay = relay;
     const early = reader.detach();
@@ -291,4 +298,14 @@ export class MysqlConnection implements SessionControl {
     this.#relay?.abort();
     this.#client.stream.destroy();
   }
+}
+
+function auditStatement(session: Session, { text, truncated, parameterCount, statementId }: SentStatement): void {
+  const { event, code } = EVENTS.databaseSessionQuery;
+  session.audit(event, code, {
+    db_query: text,
+    ...(truncated ? { db_query_truncated: true } : {}),
+    ...(parameterCount === undefined ? {} : { db_query_parameter_count: parameterCount }),
+    ...(statementId === undefined ? {} : { db_statement_id: statementId }),
+  });
 }

@@ -1,0 +1,242 @@
+import type { Duplex } from 'node:stream';
+import { errorMessage } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { Session, SessionEnd } from '../../session/types.ts';
+import { DbRelay, type DbRelayHandlers, finishStream } from './db-relay.ts';
+
+const NOTHING = Buffer.alloc(0);
+
+/** Turns one whole answer of the server into what the client gets for it; empty for nothing. */
+export type Rewrite = (answer: Buffer) => Buffer;
+
+/** What a protocol of commands and answers knows of the bytes that go by. Everything may throw `DecodeError`. */
+export interface CommandTaps {
+  /** Bytes from the client (empty: go on after `waiting`); returns what goes on to the server. */
+  fromClient(chunk: Buffer): Buffer;
+  /** Something in the last chunk counts as input (SPEC 2.3). */
+  readonly input: boolean;
+  /** The client has said goodbye. */
+  readonly terminated: boolean;
+  /** The client's bytes are held back until the server has answered. */
+  readonly waiting: boolean;
+  /**
+   * Bytes from the server, from `start` to `end`. With `stopAtBoundary` it takes no more than what completes the message that is half sent, or
+   * one whole message. Returns where it stopped.
+   */
+  fromServer(chunk: Buffer, start: number, end: number, stopAtBoundary: boolean): number;
+  /** The server is between two messages: something may be put in here. */
+  readonly atBoundary: boolean;
+  /** Some answer that is due has to be rewritten. */
+  readonly rewrites: boolean;
+  /** At a boundary: how the message that begins at `at` is to be rewritten, or undefined. */
+  rewriteAt(chunk: Buffer, at: number, end: number): Rewrite | undefined;
+  /** A command that counts as work is running. */
+  readonly busy: boolean;
+  /** The last message to the client, at a boundary. */
+  lastWords(end: SessionEnd): Buffer;
+  /** The last message to the server, or undefined when one would not be understood now. */
+  readonly goodbye: Buffer | undefined;
+}
+
+/** The two connections of a session, and what the relay needs to know of it. */
+export interface CommandRelayOptions {
+  readonly session: Session;
+  readonly client: Duplex;
+  readonly server: Duplex;
+  readonly log: Logger;
+  readonly taps: CommandTaps;
+  /** Ends from outside what runs on the server, where the end of the connection would not. */
+  stopWork?(): Promise<void>;
+}
+
+/**
+ * A session of commands and answers: relays, reports activity, puts the gateway's answers in the place of the server's, and ends at a message
+ * boundary. The session's timers are in session/; here is none.
+ */
+export class DbCommandRelay implements DbRelayHandlers {
+  readonly #options: CommandRelayOptions;
+  readonly #taps: CommandTaps;
+  readonly #relay: DbRelay;
+  /** Work has been reported as begun to the session. */
+  #working = false;
+  /** Work ends when the client's connection has taken what was written to it. */
+  #draining = false;
+  /** An answer that is rewritten, as far as it has come. */
+  #withheld: { parts: Buffer[]; rewrite: Rewrite } | undefined;
+  /** What waits to be put in where the server is between two messages. */
+  #notice: Buffer | undefined;
+  #closing = false;
+  #boundaryReached: (() => void) | undefined;
+
+  constructor(options: CommandRelayOptions) {
+    this.#options = options;
+    this.#taps = options.taps;
+    this.#relay = new DbRelay(options.client, options.server, this);
+  }
+
+  /** Starts with what either side sent behind the login. */
+  start(earlyFromClient: Buffer, earlyFromServer: Buffer): void {
+    this.#relay.start(earlyFromClient, earlyFromServer);
+  }
+
+  fromClient(chunk: Buffer): Buffer {
+    const { session, client } = this.#options;
+    const forward = this.#taps.fromClient(chunk);
+    if (this.#taps.input) session.activity('input');
+    this.#workBegins();
+    if (this.#taps.waiting) client.pause();
+    return forward;
+  }
+
+  fromServer(chunk: Buffer, length: number): number {
+    if (this.#closing) return this.#toBoundary(chunk, length);
+    const taps = this.#taps;
+    const { waiting } = taps;
+    let taken = length;
+    if (taps.rewrites || this.#withheld !== undefined || this.#notice !== undefined) {
+      this.#messageByMessage(chunk, length);
+      taken = 0;
+    } else taps.fromServer(chunk, 0, length, false);
+    if (waiting && !taps.waiting) this.#goOn();
+    if (this.#working && !taps.busy) this.#workDone();
+    else this.#workBegins();
+    return taken;
+  }
+
+  clientEnded(): void {
+    const { session, server } = this.#options;
+    // A client that has said goodbye may have sent commands before it: they are carried out to their end.
+    if (this.#taps.terminated && !this.#closing && this.#taps.busy) server.end();
+    else void session.end('client_closed');
+  }
+
+  serverEnded(): void {
+    void this.#options.session.end(this.#taps.terminated ? 'client_closed' : 'target_closed');
+  }
+
+  failed(error: unknown): void {
+    const { session, log } = this.#options;
+    log.warn(`${session.spec.protocol}: a message could not be read`, { sid: session.id, error: errorMessage(error) });
+    void session.end('error', errorMessage(error));
+  }
+
+  /** Puts a message in where the server is between two of its own. */
+  tell(message: Buffer): void {
+    const { client } = this.#options;
+    if (this.#closing || client.writableEnded || client.destroyed) return;
+    if (this.#clientAtBoundary) client.write(message);
+    else this.#notice = this.#notice === undefined ? message : Buffer.concat([this.#notice, message]);
+  }
+
+  /** SessionControl.close */
+  async close(end: SessionEnd): Promise<void> {
+    const { client, server, log, session } = this.#options;
+    const taps = this.#taps;
+    this.#closing = true;
+    this.#relay.muteClient();
+    if (taps.busy && !taps.terminated) {
+      this.#options.stopWork?.().catch((error: unknown) => {
+        log.warn(`${session.spec.protocol}: a running command could not be ended`, { error: errorMessage(error) });
+      });
+    }
+    if (end.tell && !this.#clientAtBoundary && !client.destroyed && !server.destroyed)
+      await new Promise<void>((resolve) => {
+        this.#boundaryReached = resolve;
+        server.once('close', resolve);
+      });
+    const last = end.tell && this.#clientAtBoundary ? taps.lastWords(end) : undefined;
+    await Promise.all([finishStream(client, last), finishStream(server, taps.goodbye)]);
+  }
+
+  /** SessionControl.abort */
+  abort(): void {
+    this.#options.client.destroy();
+    this.#options.server.destroy();
+  }
+
+  /** Nothing is half sent to the client; of an answer that is rewritten it has nothing yet. */
+  get #clientAtBoundary(): boolean {
+    return this.#taps.atBoundary || this.#withheld !== undefined;
+  }
+
+  /** Lets pass what completes the message that is half sent. */
+  #toBoundary(chunk: Buffer, length: number): number {
+    if (this.#clientAtBoundary) return 0;
+    const taken = this.#taps.fromServer(chunk, 0, length, true);
+    if (this.#taps.atBoundary) {
+      // The relay writes the taken bytes when this returns; the last words must come behind them.
+      const reached = this.#boundaryReached;
+      this.#boundaryReached = undefined;
+      if (reached !== undefined) queueMicrotask(reached);
+    }
+    return taken;
+  }
+
+  /** Goes message by message: rewrites answers, and puts in what waits for a boundary. */
+  #messageByMessage(chunk: Buffer, length: number): void {
+    const { client, server } = this.#options;
+    const taps = this.#taps;
+    const out: Buffer[] = [];
+    let at = 0;
+    while (at < length) {
+      if (taps.atBoundary) {
+        if (this.#notice !== undefined) out.push(this.#notice);
+        this.#notice = undefined;
+        const rewrite = taps.rewriteAt(chunk, at, length);
+        if (rewrite !== undefined) this.#withheld = { parts: [], rewrite };
+      }
+      const next = taps.fromServer(chunk, at, length, true);
+      const part = chunk.subarray(at, next);
+      at = next;
+      if (this.#withheld === undefined) {
+        out.push(part);
+        continue;
+      }
+      this.#withheld.parts.push(Buffer.from(part));
+      if (!taps.atBoundary) continue;
+      out.push(this.#withheld.rewrite(Buffer.concat(this.#withheld.parts)));
+      this.#withheld = undefined;
+    }
+    if (this.#notice !== undefined && taps.atBoundary) {
+      out.push(this.#notice);
+      this.#notice = undefined;
+    }
+    const bytes = Buffer.concat(out);
+    if (bytes.length > 0 && !client.destroyed && !client.writableEnded && !client.write(bytes)) server.pause();
+  }
+
+  /** What the client sent while it had to wait goes on. */
+  #goOn(): void {
+    const { client, server } = this.#options;
+    const forward = this.fromClient(NOTHING);
+    if (forward.length > 0 && !server.destroyed && !server.writableEnded) server.write(forward);
+    if (!this.#taps.waiting) client.resume();
+  }
+
+  #workBegins(): void {
+    if (this.#working || !this.#taps.busy) return;
+    this.#working = true;
+    this.#options.session.workStarted();
+  }
+
+  /** The server owes nothing: work is over once the client has it. */
+  #workDone(): void {
+    const { client } = this.#options;
+    if (this.#draining) return;
+    if (!client.writableNeedDrain) {
+      this.#workEnded();
+      return;
+    }
+    this.#draining = true;
+    client.once('drain', () => {
+      this.#draining = false;
+      if (!this.#taps.busy) this.#workEnded();
+    });
+  }
+
+  #workEnded(): void {
+    if (!this.#working) return;
+    this.#working = false;
+    this.#options.session.workEnded();
+  }
+}
