@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { FastDirection, FastPath } from './db-fast-path.ts';
 
 /** What a gateway looks at while bytes go by. The handlers may throw `DecodeError`: the relay then reports `failed`. */
 export interface DbRelayHandlers {
@@ -28,11 +29,17 @@ export class DbRelay {
   #clientOpen = true;
   #serverOpen = true;
   #clientMuted = false;
+  #stopped = false;
+  readonly #fastPath: FastPath | undefined;
+  /** The two directions, once both connections were quiet and their sockets could be taken over. */
+  #fast: { readonly up: FastDirection; readonly down: FastDirection } | undefined;
 
-  constructor(client: Duplex, server: Duplex, handlers: DbRelayHandlers) {
+  /** @param fastPath - goes below the streams where it can; the gateway must then write through the relay only. */
+  constructor(client: Duplex, server: Duplex, handlers: DbRelayHandlers, fastPath?: FastPath) {
     this.#client = client;
     this.#server = server;
     this.#handlers = handlers;
+    this.#fastPath = fastPath;
   }
 
   /** Starts to relay. What either side sent early goes first. */
@@ -63,35 +70,105 @@ export class DbRelay {
     this.#client.resume();
   }
 
-  /** Bytes written towards the client that its connection has not taken yet. */
-  get clientBacklog(): number {
-    return this.#client.writableLength;
+  /** What was written to the client waits for its connection to take it. */
+  get clientBacklogged(): boolean {
+    return this.#fast?.down.backlogged ?? this.#client.writableNeedDrain;
   }
 
-  readonly #onClientData = (chunk: Buffer): void => {
-    if (this.#clientMuted) return;
+  /** Calls back once, when the client's connection has taken what was written to it. */
+  whenClientDrained(fn: () => void): void {
+    if (this.#fast !== undefined) this.#fast.down.whenFlushed(fn);
+    else this.#client.once('drain', fn);
+  }
+
+  /** Writes a message of the gateway's own to the client, behind what was passed on. */
+  tellClient(bytes: Buffer): void {
+    if (!this.#clientOpen || this.#client.writableEnded) return;
+    if (this.#fast !== undefined) this.#fast.down.write(bytes);
+    else this.#client.write(bytes);
+  }
+
+  /** Sends the server the end of the client's side (FIN), behind what was passed on. */
+  endServer(): void {
+    if (this.#fast !== undefined) this.#fast.up.whenFlushed(() => this.#server.end());
+    else this.#server.end();
+  }
+
+  /** Passes nothing on any more; resolves when what was passed on is out of the gateway's hands and both streams may be written to. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const fast = this.#fast;
+    if (fast === undefined) return;
+    await Promise.all([fast.up, fast.down].map((one) => new Promise<void>((resolve) => one.whenFlushed(resolve))));
+  }
+
+  /** What of the client's bytes goes on to the server; undefined for nothing. */
+  readonly #takeFromClient = (chunk: Buffer, length: number): Buffer | undefined => {
+    if (this.#clientMuted || this.#stopped) return undefined;
     let forward: Buffer | void;
     try {
-      forward = this.#handlers.fromClient(chunk, chunk.length);
+      forward = this.#handlers.fromClient(chunk, length);
     } catch (error) {
       this.#handlers.failed(error);
-      return;
+      return undefined;
     }
-    if (forward?.length === 0 || !this.#serverOpen || this.#server.writableEnded) return;
-    if (!this.#server.write(forward ?? chunk)) this.#client.pause();
+    if (forward?.length === 0 || !this.#serverOpen || this.#server.writableEnded) return undefined;
+    return forward ?? (length === chunk.length ? chunk : chunk.subarray(0, length));
+  };
+
+  /** What of the server's bytes goes on to the client; undefined for nothing. */
+  readonly #takeFromServer = (chunk: Buffer, length: number): Buffer | undefined => {
+    if (this.#stopped) return undefined;
+    let taken: number;
+    try {
+      taken = this.#handlers.fromServer(chunk, length);
+    } catch (error) {
+      this.#handlers.failed(error);
+      return undefined;
+    }
+    if (taken === 0 || !this.#clientOpen || this.#client.writableEnded) return undefined;
+    return taken === chunk.length ? chunk : chunk.subarray(0, taken);
+  };
+
+  readonly #onClientData = (chunk: Buffer): void => {
+    this.#goFast();
+    const bytes = this.#takeFromClient(chunk, chunk.length);
+    if (bytes === undefined) return;
+    if (this.#fast !== undefined) this.#fast.up.write(bytes);
+    else if (!this.#server.write(bytes)) this.#client.pause();
   };
 
   readonly #onServerData = (chunk: Buffer): void => {
-    let taken: number;
-    try {
-      taken = this.#handlers.fromServer(chunk, chunk.length);
-    } catch (error) {
-      this.#handlers.failed(error);
-      return;
-    }
-    if (taken === 0 || !this.#clientOpen || this.#client.writableEnded) return;
-    if (!this.#client.write(taken === chunk.length ? chunk : chunk.subarray(0, taken))) this.#server.pause();
+    this.#goFast();
+    const bytes = this.#takeFromServer(chunk, chunk.length);
+    if (bytes === undefined) return;
+    if (this.#fast !== undefined) this.#fast.down.write(bytes);
+    else if (!this.#client.write(bytes)) this.#server.pause();
   };
+
+  /** Goes below the streams at the first moment when neither has a write under way. */
+  #goFast(): void {
+    const [client, server] = [this.#client, this.#server];
+    if (this.#fastPath === undefined || this.#fast !== undefined || this.#stopped) return;
+    if (
+      client.writableLength > 0 ||
+      server.writableLength > 0 ||
+      client.readableLength > 0 ||
+      server.readableLength > 0
+    )
+      return;
+    if (!this.#clientOpen || !this.#serverOpen || client.writableEnded || server.writableEnded) return;
+    const up = this.#fastPath.direction(client, server, this.#takeFromClient);
+    const down = this.#fastPath.direction(server, client, this.#takeFromServer);
+    if (up === undefined || down === undefined) return;
+    client.off('data', this.#onClientData);
+    server.off('data', this.#onServerData);
+    client.pause();
+    server.pause();
+    this.#fast = { up, down };
+    up.start();
+    down.start();
+  }
 
   readonly #onClientEnd = (): void => {
     if (!this.#clientOpen) return;

@@ -10,6 +10,7 @@ import type { IdleWarning, Session, SessionControl, SessionEnd, SessionManager }
 import { encodeBackendKeyData, encodeFatal } from '../../wire/postgres/messages.ts';
 import { PROTOCOL_3_2, type StartupPacket } from '../../wire/postgres/startup.ts';
 import { deadline } from '../common/db-deadline.ts';
+import type { FastPath } from '../common/db-fast-path.ts';
 import type { DbReader } from '../common/db-reader.ts';
 import { finishStream } from '../common/db-relay.ts';
 import { databaseSession, idleInTransactionLimit } from '../common/db-target.ts';
@@ -32,6 +33,8 @@ export interface ConnectionDeps {
   readonly policy: LivePolicy;
   readonly upstreamTls: DbUpstreamTls;
   readonly cancelKeys: CancelKeys;
+  /** The relay's faster way, once it has passed its test. */
+  fastPath(): FastPath | undefined;
 }
 
 /** A client that has proven who it is and said what it wants. */
@@ -184,6 +187,7 @@ export class PostgresConnection implements SessionControl {
       log,
       auditQueries: database.spec.audit_queries,
       replication: wanted.replication,
+      fastPath: this.#deps.fastPath(),
       idleInTransaction: () => idleInTransactionLimit(policy.current, identity.user),
       cancel,
     });

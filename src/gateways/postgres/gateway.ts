@@ -18,6 +18,8 @@ import {
   TLS_HANDSHAKE_BYTE,
 } from '../../wire/postgres/startup.ts';
 import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
+import { deadline } from '../common/db-deadline.ts';
+import { type FastPath, loadFastPath } from '../common/db-fast-path.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { finishStream } from '../common/db-relay.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
@@ -29,6 +31,9 @@ import { SQLSTATE } from './sqlstate.ts';
 const MAX_UNREAD = 64 * 1024;
 /** SSLRequest, GSSENCRequest and a startup message: more rounds than that nobody needs. */
 const MAX_STARTUP_PACKETS = 4;
+
+/** Longest time for the self-test of the relay's faster way. */
+const FAST_PATH_TEST_MS = 5_000;
 
 const DEFAULT_LIMITS: LoginLimits = { maxPending: 512, timeoutMs: 10_000 };
 
@@ -54,6 +59,8 @@ export interface PostgresGatewayDeps {
   readonly ca: CertAuthority;
   readonly tls: TlsProvider;
   readonly limits?: LoginLimits;
+  /** `auto`: below the streams where this Node passes the self-test. `streams`: never. */
+  readonly dataPath?: 'auto' | 'streams';
 }
 
 export interface PostgresGateway {
@@ -84,6 +91,8 @@ class Gateway implements PostgresGateway {
   /** Connections in their TLS handshake. */
   readonly #handshakes = new Map<string, Incoming>();
   readonly #stopRenewal: () => void;
+  readonly #closed = new AbortController();
+  #fastPath: FastPath | undefined;
 
   constructor(deps: PostgresGatewayDeps) {
     this.#deps = deps;
@@ -95,7 +104,9 @@ class Gateway implements PostgresGateway {
       policy,
       upstreamTls: new DbUpstreamTls(ca, clock),
       cancelKeys: new CancelKeys(),
+      fastPath: () => this.#fastPath,
     };
+    if (deps.dataPath !== 'streams') void this.#testFastPath();
     const limits = deps.limits ?? DEFAULT_LIMITS;
     this.#admission = new DbAdmission(clock, limits);
     // It does not listen: connections are handed to it once they have asked for TLS.
@@ -131,6 +142,15 @@ class Gateway implements PostgresGateway {
     };
   }
 
+  /** Sessions that begin before the test is done use streams. */
+  async #testFastPath(): Promise<void> {
+    const { clock, log } = this.#deps;
+    const limit = deadline(clock, FAST_PATH_TEST_MS, 'the test did not end', this.#closed.signal);
+    this.#fastPath = await loadFastPath(limit.signal);
+    limit.clear();
+    if (this.#fastPath === undefined) log.info('postgres: the relay uses streams: this Node has no faster way');
+  }
+
   accept(socket: net.Socket, { clientAddr }: { clientAddr: string }): void {
     socket.setNoDelay(true);
     socket.on('error', ignore);
@@ -147,6 +167,7 @@ class Gateway implements PostgresGateway {
   }
 
   close(): void {
+    this.#closed.abort(new NightlatchError('cancelled', 'the gateway is closed'));
     this.#stopRenewal();
     this.#admission.close();
   }

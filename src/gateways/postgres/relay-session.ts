@@ -9,6 +9,7 @@ import { CommandTracker } from '../../wire/postgres/command-tracker.ts';
 import { FrontendTap } from '../../wire/postgres/frontend-tap.ts';
 import { encodeFatal, encodeNotice, TERMINATE } from '../../wire/postgres/messages.ts';
 import type { SentStatement } from '../../wire/postgres/sent-statement.ts';
+import type { FastPath } from '../common/db-fast-path.ts';
 import { DbRelay, type DbRelayHandlers, finishStream } from '../common/db-relay.ts';
 import { SQLSTATE, sqlstateOf } from './sqlstate.ts';
 
@@ -22,6 +23,7 @@ export interface RelayOptions {
   readonly log: Logger;
   readonly auditQueries: boolean;
   readonly replication: boolean;
+  readonly fastPath: FastPath | undefined;
   /** The limit on a transaction left open, as it stands; 0 milliseconds for none. */
   idleInTransaction(): { timeoutMs: number; source: string };
   /** Asks the database to cancel what runs on the server connection. */
@@ -58,7 +60,7 @@ export class RelaySession implements DbRelayHandlers {
       { copyDataCounts: !options.replication },
     );
     this.#back = new BackendTap(this.#tracker);
-    this.#relay = new DbRelay(options.client, options.server, this);
+    this.#relay = new DbRelay(options.client, options.server, this, options.fastPath);
   }
 
   /** Starts with what either side sent behind the login. */
@@ -84,9 +86,9 @@ export class RelaySession implements DbRelayHandlers {
   }
 
   clientEnded(): void {
-    const { session, server } = this.#options;
+    const { session } = this.#options;
     // A client that has said goodbye may have sent commands before it: they are carried out to their end.
-    if (this.#front.terminated && this.#closing === undefined && this.#tracker.busy) server.end();
+    if (this.#front.terminated && this.#closing === undefined && this.#tracker.busy) this.#relay.endServer();
     else void session.end('client_closed');
   }
 
@@ -137,6 +139,7 @@ export class RelaySession implements DbRelayHandlers {
             server.once('close', resolve);
           });
     await boundary;
+    await this.#relay.stop();
     const last = end.tell && this.#back.atBoundary ? encodeFatal(this.#sqlstate(end), end.text) : undefined;
     const goodbye = this.#front.atBoundary && !this.#front.terminated ? TERMINATE : undefined;
     await Promise.all([finishStream(client, last), finishStream(server, goodbye)]);
@@ -154,9 +157,8 @@ export class RelaySession implements DbRelayHandlers {
 
   /** Puts a message in where the server is between two of its own. */
   #tell(message: Buffer): void {
-    const { client } = this.#options;
-    if (this.#closing !== undefined || client.writableEnded || client.destroyed) return;
-    if (this.#back.atBoundary) client.write(message);
+    if (this.#closing !== undefined) return;
+    if (this.#back.atBoundary) this.#relay.tellClient(message);
     else this.#notice = this.#notice === undefined ? message : Buffer.concat([this.#notice, message]);
   }
 
@@ -173,20 +175,18 @@ export class RelaySession implements DbRelayHandlers {
     }
     const notice = this.#notice!;
     this.#notice = undefined;
-    const { client } = this.#options;
-    client.write(Buffer.concat([chunk.subarray(0, taken), notice]));
+    this.#relay.tellClient(Buffer.concat([chunk.subarray(0, taken), notice]));
     const rest = Buffer.from(chunk.subarray(taken, length));
-    if (this.fromServer(rest, rest.length) > 0) client.write(rest);
+    if (this.fromServer(rest, rest.length) > 0) this.#relay.tellClient(rest);
     return 0;
   }
 
   /** The server owes nothing: work is over once the client has it, and an open transaction is left idle from here. */
   #settled(): void {
-    const { client } = this.#options;
     if (this.#working && !this.#draining) {
-      if (client.writableNeedDrain) {
+      if (this.#relay.clientBacklogged) {
         this.#draining = true;
-        client.once('drain', () => {
+        this.#relay.whenClientDrained(() => {
           this.#draining = false;
           if (!this.#tracker.pending) this.#workEnded();
         });
