@@ -89,6 +89,45 @@ connection(proxy.command('ssh'))
   .option('--cluster <name>', 'Name of the cluster.')
   .action(async (target, options) => (await import('./tsh/proxy-ssh.ts')).proxySsh(own(options), target));
 
+function database(command: Command): Command {
+  return connection(command)
+    .option('--db-user <name>', 'Database user; without it, the only one your roles allow.')
+    .option('--db-name <name>', 'Database on the server.');
+}
+
+database(proxy.command('db <name>'))
+  .description('Open a port on this computer for programs that know nothing of tsh.')
+  .option('--tunnel', 'Bring the certificate along: programs connect without TLS and password.', false)
+  .option('-p, --port <n>', 'Port on 127.0.0.1; a free one without it.', wholeNumber, 0)
+  .action(async (name, options) => (await import('./tsh/database-commands.ts')).proxyDb(own(options), name, options));
+
+const db = program.command('db').description('Databases.');
+format(connection(db.command('ls')))
+  .description('List the databases you may reach.')
+  .argument('[labels]', 'Only those with these labels: env=prod,team=db.')
+  .action(async (labels, options) => {
+    const { listTargets } = await import('./tsh/targets.ts');
+    await listTargets(own(options), 'databases', { ...options, labels });
+  });
+database(db.command('login <name>'))
+  .description('Get a certificate for a database, and write what its clients need to find it.')
+  .action(async (name, options) => (await import('./tsh/database-commands.ts')).dbLogin(own(options), name, options));
+connection(db.command('logout [name]'))
+  .description('Forget the certificate for a database, or for all.')
+  .action(async (name, options) => (await import('./tsh/database-commands.ts')).dbLogout(own(options), name));
+database(db.command('connect <name> [args...]'))
+  .description('Run psql, mariadb or redis-cli; what stands behind -- goes to it.')
+  .action(async (name, args, options) =>
+    (await import('./tsh/database-commands.ts')).dbConnect(own(options), name, options, args),
+  );
+database(db.command('env <name>'))
+  .description('Print variables for a shell: eval "$(tsh db env NAME)".')
+  .action(async (name, options) => (await import('./tsh/database-commands.ts')).dbEnv(own(options), name, options));
+database(db.command('config <name>'))
+  .description('Print what to type into a graphical client.')
+  .option('-f, --format <format>', 'Output format: text, json, cmd.', oneOf('text', 'json', 'cmd'), 'text')
+  .action(async (name, options) => (await import('./tsh/database-commands.ts')).dbConfig(own(options), name, options));
+
 const sessions = program.command('sessions').description('Your own live sessions.');
 format(connection(sessions.command('ls')))
   .description('List your live sessions, and when each ends.')

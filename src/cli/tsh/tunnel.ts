@@ -6,14 +6,14 @@ import { addressOf, type Endpoint, isTrustError, tlsOptions, UntrustedServerErro
 const CONNECT_LIMIT_MS = 15_000;
 
 /**
- * A tunnel through the public port: TLS with the client certificate and the ALPN protocol's name, then one line that says what
- * it is to reach, then the raw stream.
+ * A tunnel through the public port: TLS with the client certificate and the ALPN protocol's name, then, for protocols that want it, one line that says
+ * what it is to reach, then the raw stream.
  * @throws {NightlatchError} `unavailable`, `UntrustedServerError`, `protocol` when the server does not know the protocol.
  */
 export async function openTunnel(
   endpoint: Endpoint & { kind: 'tls' },
   alpn: string,
-  preamble: string,
+  preamble?: string,
 ): Promise<tls.TLSSocket> {
   const address = addressOf(endpoint);
   const socket = tls.connect({ ...tlsOptions(endpoint, alpn), timeout: CONNECT_LIMIT_MS });
@@ -33,6 +33,6 @@ export async function openTunnel(
     socket.destroy();
     throw new NightlatchError('protocol', `${address} offers no ${alpn}`);
   }
-  socket.write(`${preamble}\n`);
+  if (preamble !== undefined) socket.write(`${preamble}\n`);
   return socket;
 }

@@ -1,0 +1,153 @@
+import { readdirSync, rmSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { readIfThere, writeFileAtomic } from '../common/files.ts';
+import { type DatabaseOptions, type DatabaseProtocol, nativePort } from './database.ts';
+import type { SignIn } from './sign-in.ts';
+
+/** How a database is reached without tsh: through its native listener, with the certificate bound to it. */
+export interface NativeConnection {
+  readonly protocol: DatabaseProtocol;
+  readonly host: string;
+  readonly port: number;
+  readonly user?: string;
+  readonly database?: string;
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** The native connection of a database; undefined where the listener for its protocol is off. */
+export function nativeConnection(
+  signIn: SignIn,
+  protocol: DatabaseProtocol,
+  certificateFile: string,
+  { dbUser, dbName }: DatabaseOptions,
+): NativeConnection | undefined {
+  const port = nativePort(signIn.profile, protocol);
+  if (port === undefined) return undefined;
+  return {
+    protocol,
+    host: signIn.profile.host,
+    port,
+    ...(dbUser === undefined ? {} : { user: dbUser }),
+    ...(dbName === undefined ? {} : { database: dbName }),
+    ca: signIn.casFile,
+    cert: certificateFile,
+    key: signIn.keyFile,
+  };
+}
+
+/** Name of a database's section in files of clients. */
+export function sectionName(cluster: string, database: string): string {
+  return `${cluster}-${database}`.replace(/[^A-Za-z0-9._-]/g, '_');
+}
+
+/** The file in which a protocol's clients look for sections; undefined where they have none. */
+function optionFile(protocol: DatabaseProtocol): string | undefined {
+  const home = process.env.HOME || homedir();
+  if (protocol === 'postgres') return process.env.PGSERVICEFILE || join(home, '.pg_service.conf');
+  return protocol === 'mysql' ? join(home, '.my.cnf') : undefined;
+}
+
+/** The environment that points a client at its section. */
+export function connectionEnvironment(section: string, connection: NativeConnection): Record<string, string> {
+  if (connection.protocol === 'mysql') return { MYSQL_GROUP_SUFFIX: `_${section}` };
+  if (connection.protocol !== 'postgres') return {};
+  return {
+    PGHOST: connection.host,
+    PGPORT: String(connection.port),
+    PGSSLMODE: 'verify-full',
+    PGSSLROOTCERT: connection.ca,
+    PGSSLCERT: connection.cert,
+    PGSSLKEY: connection.key,
+    ...(connection.user === undefined ? {} : { PGUSER: connection.user }),
+    ...(connection.database === undefined ? {} : { PGDATABASE: connection.database }),
+  };
+}
+
+/** Writes or replaces a database's section; other sections and comments stay. Returns the file. */
+export function writeSection(section: string, connection: NativeConnection): string | undefined {
+  const file = optionFile(connection.protocol);
+  if (file === undefined) return undefined;
+  const [name, values] = sectionOf(section, connection);
+  const lines = Object.entries(values).map(([key, value]) => `${key}=${value}\n`);
+  const others = withoutSection(readIfThere(file) ?? '', name);
+  writeFileAtomic(file, `${others}${others === '' || others.endsWith('\n\n') ? '' : '\n'}[${name}]\n${lines.join('')}`);
+  return file;
+}
+
+/** Removes a database's sections from all files of clients. */
+export function removeSections(section: string): void {
+  for (const [protocol, name] of [
+    ['postgres', section],
+    ['mysql', `client_${section}`],
+  ] as const) {
+    const file = optionFile(protocol)!;
+    const text = readIfThere(file);
+    if (text === undefined) continue;
+    const without = withoutSection(text, name);
+    if (without !== text) writeFileAtomic(file, without);
+  }
+}
+
+function sectionOf(section: string, connection: NativeConnection): [string, Record<string, string>] {
+  const { host, port, user, database, ca, cert, key } = connection;
+  if (connection.protocol === 'postgres') {
+    return [
+      section,
+      {
+        host,
+        port: String(port),
+        sslmode: 'verify-full',
+        sslrootcert: ca,
+        sslcert: cert,
+        sslkey: key,
+        ...(user === undefined ? {} : { user }),
+        ...(database === undefined ? {} : { dbname: database }),
+      },
+    ];
+  }
+  return [
+    `client_${section}`,
+    {
+      protocol: 'TCP',
+      host,
+      port: String(port),
+      'ssl-ca': ca,
+      'ssl-cert': cert,
+      'ssl-key': key,
+      ...(user === undefined ? {} : { user }),
+      ...(database === undefined ? {} : { database }),
+    },
+  ];
+}
+
+/** The text of an INI file without one section: from its header to the next one. */
+function withoutSection(text: string, name: string): string {
+  const kept: string[] = [];
+  let skipping = false;
+  for (const line of text.split(/(?<=\n)/)) {
+    const header = /^\s*\[([^\]]*)\]/.exec(line);
+    if (header !== null) skipping = header[1] === name;
+    if (!skipping) kept.push(line);
+  }
+  return kept.join('').replace(/\n{3,}/g, '\n\n');
+}
+
+/** Names of the databases with a certificate in a folder. */
+export function keptDatabases(dir: string): string[] {
+  try {
+    return readdirSync(dir)
+      .filter((name) => name.endsWith('-x509.pem'))
+      .map((name) => decodeURIComponent(name.slice(0, -'-x509.pem'.length)));
+  } catch {
+    return [];
+  }
+}
+
+/** Removes a certificate and what says what it is bound to. */
+export function removeCertificate(file: string): void {
+  rmSync(file, { force: true });
+  rmSync(`${file}.route`, { force: true });
+}
