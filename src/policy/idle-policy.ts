@@ -18,7 +18,7 @@ export interface PolicySource {
 export interface EffectiveIdlePolicy {
   /** Milliseconds without activity after which the session ends; 0 means never. */
   readonly timeoutMs: number;
-  /** How long before the end the user is warned, in milliseconds; 0 means no warning. Never more than a quarter of the timeout. */
+  /** How long before the end the user is warned, in milliseconds; 0 means no warning. Never more than half of the timeout. */
   readonly warningMs: number;
   readonly activity: ActivityMode;
   /** The administrator's own text for the end, or ''. */

@@ -74,7 +74,7 @@ describe('effectiveIdlePolicy', () => {
     assert.equal(policy.timeoutSource, 'cluster_networking_config (config-file)');
   });
 
-  test('the warning is at most a quarter of the timeout, and never turns it off', () => {
+  test('the warning is at most a quarter of the timeout by default, at most half where it is set, and never turns it off', () => {
     const warning = (timeout: string, ...warnings: string[]) =>
       policyOf({
         cap: {},
@@ -88,7 +88,8 @@ describe('effectiveIdlePolicy', () => {
     assert.equal(warning('1h', '5m', '2m', 'never'), 300_000);
     assert.equal(warning('1h', 'never'), 0);
     assert.equal(warning('1h', '0', 'never'), 0);
-    assert.equal(warning('1m', '10m'), 15_000);
+    assert.equal(warning('30s', '10s'), 10_000);
+    assert.equal(warning('1m', '10m'), 30_000);
   });
 
   test('the strictest activity mode applies; disconnect_expired_cert holds if anybody says so', () => {
@@ -164,7 +165,7 @@ describe('the merge, by property', () => {
         assert.equal(winners.length, policy.timeoutMs === 0 ? 0 : 1);
         assert.equal(winners[0]?.timeoutMs ?? 0, policy.timeoutMs);
         assert.equal(winners[0]?.name ?? '', policy.timeoutSource);
-        assert.ok(policy.warningMs <= policy.timeoutMs / 4);
+        assert.ok(policy.warningMs <= policy.timeoutMs / 2);
       }),
     );
   });

@@ -16,7 +16,7 @@ const STRICTEST_FIRST: readonly ActivityMode[] = ['input', 'auto', 'traffic'];
  * strictest activity mode, `disconnect_expired_cert` if anybody says so. A user or role that does not exist has no say.
  *
  * The warning is the longest that any place sets explicitly, so that nobody gets less notice than some place promises; `never` turns it off
- * only where no place sets one. It is at most a quarter of the timeout.
+ * only where no place sets one. The default is at most a quarter of the timeout, one that was set at most half of it.
  * @param extraRoles names of roles to count as if the user had them.
  */
 export function effectiveIdlePolicy(
@@ -53,12 +53,15 @@ export function mergeIdlePolicy(
   const warnings = [network.client_idle_warning, ...options.map((option) => option.client_idle_warning)].filter(
     (text) => text !== undefined,
   );
-  const warningMs = warnings.length === 0 ? DEFAULT_WARNING_MS : Math.max(...warnings.map(parseDuration));
+  const warningMs =
+    warnings.length === 0
+      ? Math.min(DEFAULT_WARNING_MS, timeoutMs / 4)
+      : Math.min(Math.max(...warnings.map(parseDuration)), timeoutMs / 2);
 
   const modes = [network.client_idle_activity, ...options.map((option) => option.client_idle_activity)];
   return {
     timeoutMs,
-    warningMs: Math.min(warningMs, timeoutMs / 4),
+    warningMs,
     activity: STRICTEST_FIRST.find((mode) => modes.includes(mode)) ?? 'auto',
     message: network.idle_timeout_message ?? '',
     disconnectExpiredCert:

@@ -24,7 +24,7 @@ export const clusterNetworkingConfigSchema = mapping(
           "The administrator's own words, shown when a session ends for idleness.",
         ).optional(),
         client_idle_warning: doc(duration, 'How long before the end the user is warned; `never` or `0`: no warning.', {
-          default: '1m0s, at most a quarter of the timeout',
+          default: '1m0s, at most a quarter of the timeout (one that is set: at most half)',
         }).optional(),
         client_idle_activity: doc(activityMode, 'What counts as activity: `input`, `auto` or `traffic`.', {
           default: 'auto',

@@ -87,7 +87,7 @@ class MemoryClient implements TestClient, SessionControl {
   stopReading(): void {
     this.#reading = false;
   }
-  flood(): void {
+  async flood(): Promise<void> {
     this.session.activity(this.#terminal ? 'output' : 'work');
   }
 }
