@@ -229,10 +229,10 @@ const SELF_TEST_BYTES = 3 * READ_BUFFER_BYTES + 1;
 
 async function carriesBytes(path: FastPath, signal: AbortSignal): Promise<boolean> {
   const server = net.createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1');
-  await once(server, 'listening', { signal });
-  const { port } = server.address() as net.AddressInfo;
   const sockets: net.Socket[] = [];
   try {
+    await once(server, 'listening', { signal });
+    const { port } = server.address() as net.AddressInfo;
     const pair = async (): Promise<[net.Socket, net.Socket]> => {
       const near = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
       const [[far]] = (await Promise.all([

@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import tls from 'node:tls';
+import { DecodeError } from '../../core/errors.ts';
+import { type FastPath, loadFastPath } from './db-fast-path.ts';
+import { DbRelay, type DbRelayHandlers, finishStream } from './db-relay.ts';
+
+const MEGABYTE = 1024 * 1024;
+
+/** The client's and the server's far ends, the relay's near ones, and what the handlers were told. */
+interface Joined {
+  readonly client: net.Socket;
+  readonly server: net.Socket;
+  readonly nearClient: net.Socket;
+  readonly nearServer: net.Socket;
+  readonly relay: DbRelay;
+  readonly told: string[];
+}
+
+describe('the database relay', () => {
+  let listener: net.Server;
+  let secureListener: tls.Server;
+  let fastPath: FastPath | undefined;
+  let dir: string;
+  const sockets: net.Socket[] = [];
+  before(async () => {
+    fastPath = await loadFastPath(AbortSignal.timeout(5_000));
+    dir = mkdtempSync(join(tmpdir(), 'nightlatch-relay-'));
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-nodes',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-subj',
+        '/CN=relay',
+        '-days',
+        '1',
+        '-keyout',
+        join(dir, 'key'),
+        '-out',
+        join(dir, 'cert'),
+      ],
+      { stdio: 'ignore' },
+    );
+    listener = net.createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1');
+    secureListener = tls
+      .createServer({ key: readFileSync(join(dir, 'key')), cert: readFileSync(join(dir, 'cert')), allowHalfOpen: true })
+      .listen(0, '127.0.0.1');
+    await Promise.all([once(listener, 'listening'), once(secureListener, 'listening')]);
+  });
+  after(() => {
+    for (const socket of sockets) socket.destroy();
+    listener.close();
+    secureListener.close();
+    rmSync(dir, { recursive: true });
+  });
+
+  const pair = async (secure: boolean): Promise<[near: net.Socket, far: net.Socket]> => {
+    const server = secure ? secureListener : listener;
+    const { port } = server.address() as net.AddressInfo;
+    const far = secure
+      ? tls.connect({
+          port,
+          host: '127.0.0.1',
+          rejectUnauthorized: false,
+          allowHalfOpen: true,
+        } as tls.ConnectionOptions)
+      : net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    const [[near]] = (await Promise.all([
+      once(server, secure ? 'secureConnection' : 'connection'),
+      once(far, secure ? 'secureConnect' : 'connect'),
+    ])) as [[net.Socket], unknown];
+    for (const socket of [near, far]) {
+      socket.on('error', () => undefined);
+      sockets.push(socket);
+    }
+    return [near, far];
+  };
+
+  const joinUp = async (
+    { secure, fast }: { secure: boolean; fast: boolean },
+    handlers: Partial<DbRelayHandlers> = {},
+  ): Promise<Joined> => {
+    const [nearClient, client] = await pair(secure);
+    const [nearServer, server] = await pair(false);
+    const told: string[] = [];
+    const relay = new DbRelay(
+      nearClient,
+      nearServer,
+      {
+        fromClient: () => undefined,
+        fromServer: (_chunk, length) => length,
+        clientEnded: () => told.push('client ended'),
+        serverEnded: () => told.push('server ended'),
+        failed: (error) => told.push(`failed: ${(error as Error).message}`),
+        ...handlers,
+      },
+      fast ? fastPath : undefined,
+    );
+    nearClient.pause();
+    nearServer.pause();
+    relay.start(Buffer.alloc(0), Buffer.alloc(0));
+    return { client, server, nearClient, nearServer, relay, told };
+  };
+
+  /** The next bytes that arrive, so many of them; everything sent meanwhile must be asked for in one call. */
+  const take = (socket: net.Socket, length: number): Promise<Buffer> =>
+    new Promise((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      let seen = 0;
+      const onData = (chunk: Buffer): void => {
+        chunks.push(chunk);
+        seen += chunk.length;
+        if (seen < length) return;
+        socket.off('data', onData);
+        socket.off('close', onClose);
+        socket.pause();
+        resolve(Buffer.concat(chunks));
+      };
+      const onClose = (): void => reject(new Error(`closed after ${seen} of ${length} bytes`));
+      socket.on('data', onData);
+      socket.once('close', onClose);
+      socket.resume();
+    });
+  const echo = async (from: net.Socket, to: net.Socket, text: string): Promise<void> => {
+    from.write(text);
+    assert.equal((await take(to, text.length)).toString(), text);
+  };
+  /** The first exchanges, at which the fast path takes over. */
+  const warmUp = async ({ client, server }: Joined): Promise<void> => {
+    for (const text of ['a', 'bc', 'd'.repeat(70_000)]) {
+      await echo(client, server, text);
+      await echo(server, client, text);
+    }
+  };
+
+  test('this Node passes the self-test, and a test that does not come to its end says no', async () => {
+    assert.notEqual(fastPath, undefined);
+    assert.equal(await loadFastPath(AbortSignal.abort()), undefined);
+  });
+
+  for (const secure of [false, true]) {
+    for (const fast of [false, true]) {
+      describe(`${secure ? 'TLS' : 'plain'}, ${fast ? 'below the streams' : 'streams'}`, () => {
+        test('carries every byte, both ways at once, in order', async () => {
+          const joined = await joinUp({ secure, fast });
+          await warmUp(joined);
+          const { client, server } = joined;
+          const send = async (socket: net.Socket, bytes: Buffer): Promise<void> => {
+            for (let at = 0; at < bytes.length; ) {
+              const size = 1 + Math.floor(Math.random() * 90_000);
+              if (!socket.write(bytes.subarray(at, at + size))) await once(socket, 'drain');
+              at += size;
+            }
+          };
+          const [up, down] = [randomBytes(20 * MEGABYTE), randomBytes(20 * MEGABYTE)];
+          const [gotUp, gotDown] = await Promise.all([
+            take(server, up.length),
+            take(client, down.length),
+            send(client, up),
+            send(server, down),
+          ]);
+          assert.ok(gotUp.equals(up));
+          assert.ok(gotDown.equals(down));
+        });
+
+        test('a reader that stops stops the writer, and loses nothing', async () => {
+          const joined = await joinUp({ secure, fast });
+          await warmUp(joined);
+          const { client, server } = joined;
+          const bytes = randomBytes(30 * MEGABYTE);
+          client.pause();
+          server.write(bytes);
+          await new Promise((resolve) => setTimeout(resolve, 500));
+          assert.ok(server.writableLength > 10 * MEGABYTE, 'the server was not held back');
+          assert.ok((await take(client, bytes.length)).equals(bytes));
+        });
+
+        test('messages of the gateway come behind what was passed on', async () => {
+          const joined = await joinUp({ secure, fast });
+          await warmUp(joined);
+          const { client, server, relay } = joined;
+          client.pause();
+          server.write('x'.repeat(10 * MEGABYTE));
+          await new Promise((resolve) => setTimeout(resolve, 200));
+          relay.tellClient(Buffer.from('[notice]'));
+          const got = (await take(client, 10 * MEGABYTE + 8)).toString();
+          assert.equal(got.replaceAll('x', ''), '[notice]');
+        });
+
+        test('stops: the last words come behind what was passed on, and both sides close', async () => {
+          const joined = await joinUp({ secure, fast });
+          await warmUp(joined);
+          const { client, server, relay, nearClient, nearServer } = joined;
+          server.write('x'.repeat(300_000));
+          await take(client, 200_000);
+          await relay.stop();
+          relay.muteClient();
+          client.write('too late');
+          const rest = new Promise<string>((resolve) => {
+            let text = '';
+            client.on('data', (chunk: Buffer) => {
+              text += chunk.toString();
+            });
+            client.on('end', () => resolve(text));
+            client.resume();
+          });
+          server.resume();
+          server.on('end', () => server.end());
+          await Promise.all([finishStream(nearClient, Buffer.from('[end]')), finishStream(nearServer)]);
+          assert.match(await rest, /^x*\[end\]$/);
+        });
+
+        test('tells once when either side ends or breaks', async () => {
+          for (const how of ['end', 'destroy', 'resetAndDestroy'] as const) {
+            for (const side of ['client', 'server'] as const) {
+              const joined = await joinUp({ secure, fast });
+              await warmUp(joined);
+              if (how === 'resetAndDestroy' && secure && side === 'client') continue;
+              joined[side][how]();
+              const giveUp = Date.now() + 10_000;
+              while (joined.told.length === 0 && Date.now() < giveUp)
+                await new Promise((resolve) => setTimeout(resolve, 5));
+              assert.deepEqual(joined.told, [`${side} ended`]);
+            }
+          }
+        });
+
+        test('a handler that throws is reported, and what it looked at goes nowhere', async () => {
+          const joined = await joinUp(
+            { secure, fast },
+            {
+              fromClient: (chunk, length) => {
+                if (chunk.subarray(0, length).includes('bad')) throw new DecodeError('bad bytes');
+              },
+            },
+          );
+          await warmUp(joined);
+          const { client, server, told } = joined;
+          client.write('bad');
+          const giveUp = Date.now() + 10_000;
+          while (told.length === 0 && Date.now() < giveUp) await new Promise((resolve) => setTimeout(resolve, 5));
+          assert.deepEqual(told, ['failed: bad bytes']);
+          await echo(client, server, 'good');
+        });
+      });
+    }
+  }
+});
