@@ -55,7 +55,7 @@ const ERROR_INFO: Readonly<Partial<Record<EndCause, number>>> = {
 };
 
 /**
- * Relays clear RDP between browser and desktop. Frames pass as they are; three are touched: the Connect-Initial (32 bits,
+ * Relays clear RDP between browser and desktop. Frames pass as they are; touched are the Connect-Initial (32 bits,
  * negotiated protocol), the Client Info (who signs in), and what belongs to a channel that is shut, which is dropped.
  *
  * INVARIANT: the user name in the Client Info is the one that access was granted for, whatever the client wrote.
