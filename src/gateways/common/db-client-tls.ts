@@ -34,8 +34,10 @@ export class DbClientTls {
     provider: TlsProvider;
     protocol: string;
     handshakeTimeoutMs: number;
+    /** ALPN protocol that is offered to clients which ask for one. */
+    alpn?: string;
   }) {
-    const { ca, clock, log, provider, protocol, handshakeTimeoutMs } = options;
+    const { ca, clock, log, provider, protocol, handshakeTimeoutMs, alpn } = options;
     this.#ca = ca;
     this.#clock = clock;
     this.#log = log;
@@ -45,6 +47,7 @@ export class DbClientTls {
       requestCert: true,
       rejectUnauthorized: false,
       handshakeTimeout: handshakeTimeoutMs,
+      ...(alpn === undefined ? {} : { ALPNProtocols: [alpn] }),
     });
     this.#server.on('secureConnection', (stream) => {
       const key = addressKey(stream);

@@ -1,11 +1,10 @@
-import { constants } from 'node:crypto';
 import type net from 'node:net';
 import type { Duplex } from 'node:stream';
-import tls from 'node:tls';
+import type tls from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
 import { DecodeError, errorMessage, NightlatchError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { CertAuthority, Identity, TlsCredential } from '../../identity/types.ts';
+import type { CertAuthority, Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
 import {
@@ -18,6 +17,7 @@ import {
   TLS_HANDSHAKE_BYTE,
 } from '../../wire/postgres/startup.ts';
 import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
+import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
 import { deadline } from '../common/db-deadline.ts';
 import { type FastPath, loadFastPath } from '../common/db-fast-path.ts';
 import { DbReader } from '../common/db-reader.ts';
@@ -43,12 +43,6 @@ export interface LoginLimits {
   readonly maxPending: number;
   /** Milliseconds from the connection to the startup message. */
   readonly timeoutMs: number;
-}
-
-/** The gateway's server certificate, as it stands and as it is renewed. */
-export interface TlsProvider {
-  readonly current: TlsCredential;
-  onChange(fn: (credential: TlsCredential) => void): () => void;
 }
 
 export interface PostgresGatewayDeps {
@@ -77,20 +71,11 @@ export function createPostgresGateway(deps: PostgresGatewayDeps): PostgresGatewa
   return new Gateway(deps);
 }
 
-interface Incoming {
-  readonly clientAddr: string;
-  readonly pending: PendingConnection;
-  readonly direct: boolean;
-}
-
 class Gateway implements PostgresGateway {
   readonly #deps: PostgresGatewayDeps;
   readonly #connections: ConnectionDeps;
   readonly #admission: DbAdmission;
-  readonly #tlsServer: tls.Server;
-  /** Connections in their TLS handshake. */
-  readonly #handshakes = new Map<string, Incoming>();
-  readonly #stopRenewal: () => void;
+  readonly #tls: DbClientTls;
   readonly #closed = new AbortController();
   #fastPath: FastPath | undefined;
 
@@ -109,37 +94,15 @@ class Gateway implements PostgresGateway {
     if (deps.dataPath !== 'streams') void this.#testFastPath();
     const limits = deps.limits ?? DEFAULT_LIMITS;
     this.#admission = new DbAdmission(clock, limits);
-    // It does not listen: connections are handed to it once they have asked for TLS.
-    this.#tlsServer = tls.createServer({
-      ...this.#secureContext(deps.tls.current),
-      requestCert: true,
-      // A missing or bad certificate gets an answer that its user can read, after the handshake.
-      rejectUnauthorized: false,
-      ALPNProtocols: [ALPN_POSTGRESQL],
-      handshakeTimeout: limits.timeoutMs,
+    this.#tls = new DbClientTls({
+      ca,
+      clock,
+      log,
+      provider: deps.tls,
+      protocol: 'postgres',
+      handshakeTimeoutMs: limits.timeoutMs,
+      alpn: ALPN_POSTGRESQL,
     });
-    this.#tlsServer.on('secureConnection', (stream) => this.#secured(stream));
-    this.#tlsServer.on('tlsClientError', (error, stream) => {
-      log.debug('postgres: TLS handshake failed', { client: stream.remoteAddress, error: error.message });
-      stream.destroy();
-    });
-    this.#stopRenewal = deps.tls.onChange((credential) =>
-      this.#tlsServer.setSecureContext(this.#secureContext(credential)),
-    );
-  }
-
-  /**
-   * INVARIANT: no session is resumed. With tickets a certificate that expired since would be accepted again (`authorized` stays
-   * true); `verifyTlsUser` checks the validity besides.
-   */
-  #secureContext(credential: TlsCredential): tls.SecureContextOptions {
-    return {
-      key: credential.keyPem,
-      cert: credential.certPem,
-      ca: this.#deps.ca.tlsUserCa,
-      minVersion: 'TLSv1.2',
-      secureOptions: constants.SSL_OP_NO_TICKET,
-    };
   }
 
   /** Sessions that begin before the test is done use streams. */
@@ -168,7 +131,7 @@ class Gateway implements PostgresGateway {
 
   close(): void {
     this.#closed.abort(new NightlatchError('cancelled', 'the gateway is closed'));
-    this.#stopRenewal();
+    this.#tls.close();
     this.#admission.close();
   }
 
@@ -199,7 +162,7 @@ class Gateway implements PostgresGateway {
       if (first[0] === TLS_HANDSHAKE_BYTE) {
         const rest = reader.detach();
         socket.unshift(Buffer.concat([first, rest]));
-        this.#startTls(socket, { clientAddr, pending, direct: true });
+        this.#tls.start(socket, (stream) => this.#secured(stream, clientAddr, pending, true));
         return;
       }
       const packet = await readStartup(reader, first);
@@ -208,7 +171,7 @@ class Gateway implements PostgresGateway {
           // Bytes behind the request would be read as if they had been encrypted (CVE-2021-23214).
           if (reader.detach().length > 0) throw new NightlatchError('protocol', 'bytes ahead of TLS');
           socket.write(ANSWER_YES);
-          this.#startTls(socket, { clientAddr, pending, direct: false });
+          this.#tls.start(socket, (stream) => this.#secured(stream, clientAddr, pending, false));
           return;
         case 'gssenc':
           socket.write(ANSWER_NO);
@@ -229,55 +192,14 @@ class Gateway implements PostgresGateway {
     throw new NightlatchError('protocol', 'too many requests for encryption');
   }
 
-  #startTls(socket: net.Socket, incoming: Incoming): void {
-    const key = addressKey(socket);
-    this.#handshakes.set(key, incoming);
-    socket.once('close', () => {
-      if (this.#handshakes.get(key) === incoming) this.#handshakes.delete(key);
-    });
-    this.#tlsServer.emit('connection', socket);
-  }
-
-  #secured(stream: tls.TLSSocket): void {
-    const key = addressKey(stream);
-    const incoming = this.#handshakes.get(key);
-    this.#handshakes.delete(key);
-    stream.on('error', ignore);
-    if (incoming === undefined) {
-      stream.destroy();
-      return;
-    }
-    const { clientAddr, pending, direct } = incoming;
+  #secured(stream: tls.TLSSocket, clientAddr: string, pending: PendingConnection, direct: boolean): void {
     if (direct && stream.alpnProtocol !== ALPN_POSTGRESQL) {
       // The protocol demands it (ALPACA attacks); PostgreSQL closes such connections too.
       void refuse(stream, SQLSTATE.protocolViolation, 'direct TLS must negotiate the protocol "postgresql" (ALPN)');
       return;
     }
-    this.#authenticated(stream, clientAddr, pending, () => this.#identityOf(stream)).catch((error: unknown) =>
+    this.#authenticated(stream, clientAddr, pending, () => this.#tls.identityOf(stream)).catch((error: unknown) =>
       this.#dropped(stream, clientAddr, error),
-    );
-  }
-
-  /** @throws {NightlatchError} `unauthenticated`, with a text for the user. */
-  #identityOf(stream: tls.TLSSocket): Identity {
-    const certificate = stream.getPeerX509Certificate();
-    if (certificate === undefined)
-      throw new NightlatchError(
-        'unauthenticated',
-        'a client certificate is required: sign in with "tsh db login", and set sslcert and sslkey to the files it names',
-      );
-    const verified = this.#deps.ca.verifyTlsUser(certificate.raw);
-    if (stream.authorized && verified.ok) return verified.identity;
-    const expired = Date.parse(certificate.validTo) <= this.#deps.clock.wallMs();
-    this.#deps.log.info('postgres: a client certificate was refused', {
-      client: stream.remoteAddress,
-      reason: verified.ok ? String(stream.authorizationError) : verified.reason,
-    });
-    throw new NightlatchError(
-      'unauthenticated',
-      expired
-        ? 'the client certificate has expired: sign in again with "tsh login" and "tsh db login"'
-        : 'the client certificate is not valid here: sign in with "tsh db login"',
     );
   }
 
@@ -348,10 +270,6 @@ async function readStartup(reader: DbReader, read: Buffer): Promise<StartupPacke
   const header = Buffer.concat([read, await reader.read(4 - read.length)]);
   const body = await reader.read(decodeStartupLength(header));
   return decodeStartup(body);
-}
-
-function addressKey(socket: net.Socket): string {
-  return `${socket.remoteAddress}|${socket.remotePort}|${socket.localPort}`;
 }
 
 function ignore(): void {
