@@ -5,7 +5,7 @@ import { type IPty, spawn } from '@lydell/node-pty';
 import { CLIENTS, type KubeClient, NEW, OLD, until, withLimit } from '../fixtures/kube/clients.ts';
 import { type Containers, type Pod, startContainers } from '../fixtures/kube/containers.ts';
 import { kubectlPath } from '../fixtures/kube/kubectl.ts';
-import { type KubeWorld, startKubeWorld } from '../fixtures/kube/world.ts';
+import { type KubeWorld, kubeResources, startKubeWorld } from '../fixtures/kube/world.ts';
 
 /** kubectl with a terminal of its own. */
 class Terminal {
@@ -52,7 +52,7 @@ describe('kubectl exec -it through the gateway', { timeout: 110_000 }, () => {
   before(async () => {
     containers = await startContainers();
     world = await startKubeWorld({ containers });
-    tidy = await startKubeWorld({ containers, cleanup: 'hangup' });
+    tidy = await startKubeWorld({ containers, resources: kubeResources({ cleanup: 'hangup' }) });
     pod = await containers.runPod('default', 'web', [
       { name: 'main' },
       { name: 'shell', command: ['sh'], stdin: true, tty: true },

@@ -7,7 +7,6 @@ import type { KubeCluster } from '../../resources/index.ts';
 import type { SessionManager, SessionTarget } from '../../session/types.ts';
 import type { Impersonation } from './headers.ts';
 import type { KubeRequestInfo } from './request-info.ts';
-import type { ExecCleanup } from './stream-session.ts';
 import type { KubeUpstreams } from './upstream.ts';
 
 /** What the parts of the gateway share. */
@@ -18,7 +17,6 @@ export interface KubeContext {
   readonly policy: LivePolicy;
   readonly sessions: SessionManager;
   readonly upstreams: KubeUpstreams;
-  readonly execCleanup: ExecCleanup;
 }
 
 /** A request that the gateway has understood: who, where, what. */

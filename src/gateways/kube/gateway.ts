@@ -15,7 +15,6 @@ import { Denials } from './denials.ts';
 import { readRequestInfo } from './request-info.ts';
 import { handleRequest } from './requests.ts';
 import { type KubeFailure, refuseUpgrade, sendFailure } from './status.ts';
-import type { ExecCleanup } from './stream-session.ts';
 import { handleUpgrade } from './upgrade.ts';
 import { KubeUpstreams } from './upstream.ts';
 
@@ -26,8 +25,6 @@ export interface KubeGatewayDeps {
   readonly policy: LivePolicy;
   readonly sessions: SessionManager;
   readonly ca: Pick<CertAuthority, 'verifyTlsUser'>;
-  /** `kubernetes_exec_cleanup`: what becomes of a shell whose session is ended. */
-  readonly execCleanup: ExecCleanup;
 }
 
 /** The Kubernetes gateway as an HTTP server's two entrances (HTTP/2 and HTTP/1.1, with client certificates asked for). */

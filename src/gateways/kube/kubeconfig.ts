@@ -92,13 +92,18 @@ async function inClusterEndpoint(): Promise<KubeEndpoint> {
   };
 }
 
-/** @param folder - what relative paths in it are relative to; undefined where it may name no files. */
-async function endpointOf(
-  content: string,
-  contextName: string | undefined,
-  source: string,
-  folder: string | undefined,
-): Promise<KubeEndpoint> {
+/**
+ * The names of all contexts of a kubeconfig file: each is a cluster where `kubernetes_service` names none.
+ * @throws {NightlatchError} `bad_parameter` naming the file and what is wrong with it.
+ */
+export async function contextNames(path: string): Promise<string[]> {
+  const { contexts } = parseKubeconfig(await readText(path), path);
+  const names = contexts.flatMap(({ name }) => (typeof name === 'string' ? [name] : []));
+  if (names.length === 0) throw new NightlatchError('bad_parameter', `${path}: it has no contexts`);
+  return names;
+}
+
+function parseKubeconfig(content: string, source: string): z.infer<typeof kubeconfigSchema> {
   const wrong = (message: string): NightlatchError => new NightlatchError('bad_parameter', `${source}: ${message}`);
   let value: unknown;
   try {
@@ -107,11 +112,20 @@ async function endpointOf(
     throw wrong(errorMessage(error));
   }
   const parsed = kubeconfigSchema.safeParse(value);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw wrong(`${issue!.path.join('.')}: ${issue!.message}`);
-  }
-  const config = parsed.data;
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw wrong(`${issue!.path.join('.')}: ${issue!.message}`);
+}
+
+/** @param folder - what relative paths in it are relative to; undefined where it may name no files. */
+async function endpointOf(
+  content: string,
+  contextName: string | undefined,
+  source: string,
+  folder: string | undefined,
+): Promise<KubeEndpoint> {
+  const wrong = (message: string): NightlatchError => new NightlatchError('bad_parameter', `${source}: ${message}`);
+  const config = parseKubeconfig(content, source);
   const name = contextName ?? config['current-context'];
   if (name === undefined || name === '') throw wrong('it has no current-context and none is chosen');
   const context = config.contexts.find((one) => one['name'] === name)?.['context'] as

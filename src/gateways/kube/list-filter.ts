@@ -58,6 +58,8 @@ export class ListFilter implements BodyFilter {
         this.#stringByte(byte);
         continue;
       }
+      if (this.#depth === 0 && byte > 0x20 && (byte !== OPEN_BRACE || this.#ended))
+        throw new DecodeError('a Kubernetes list is no JSON object');
       if (byte === QUOTE) {
         this.#inString = true;
         this.#readingKey = this.#depth === 1 && this.#expectKey;
@@ -82,7 +84,6 @@ export class ListFilter implements BodyFilter {
         this.#valueOf = undefined;
       } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
         this.#depth -= 1;
-        if (this.#depth < 0) throw new DecodeError('a Kubernetes list is no JSON');
         if (this.#list !== undefined && this.#depth === 2) {
           this.#hold(chunk.subarray(from, i + 1));
           this.#itemDone(out);
@@ -101,8 +102,6 @@ export class ListFilter implements BodyFilter {
       } else if (this.#list !== undefined && this.#depth === 2) {
         // Between objects: commas are written anew for those that stay.
         if (byte !== COMMA && byte > 0x20) throw new DecodeError('a list of Kubernetes objects holds something else');
-      } else if (this.#depth === 0 && byte > 0x20) {
-        throw new DecodeError('a Kubernetes list is no JSON object');
       }
     }
     if (this.#list === undefined) out.push(chunk.subarray(from));

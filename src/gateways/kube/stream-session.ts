@@ -21,7 +21,7 @@ const HANGUP_KEYS = Uint8Array.of(3, 4);
 const NOTHING = new Uint8Array(0);
 
 /** What becomes of a shell in a container when its session is ended by the gateway. */
-export type ExecCleanup = 'none' | 'hangup';
+type ExecCleanup = 'none' | 'hangup';
 
 /** A notice for a terminal that waits for a place to be put in. */
 type Notice = { readonly kind: 'warning' | 'cancelled'; readonly text: string };
@@ -30,7 +30,8 @@ export interface StreamSessionDeps {
   readonly clock: Clock;
   readonly client: Duplex;
   readonly tty: boolean;
-  readonly execCleanup: ExecCleanup;
+  /** Asked when the session ends, so that a changed role counts. */
+  execCleanup(): ExecCleanup;
 }
 
 /**
@@ -41,7 +42,7 @@ export class StreamSession implements SessionControl, StreamListener {
   readonly #clock: Clock;
   readonly #client: Duplex;
   readonly #tty: boolean;
-  readonly #cleanup: ExecCleanup;
+  readonly #cleanup: () => ExecCleanup;
   readonly #screen: TerminalScreen | undefined;
   readonly #input: TerminalInput | undefined;
   /** Aborted when the session ends while the API server is still being reached. */
@@ -358,7 +359,7 @@ export class StreamSession implements SessionControl, StreamListener {
 
   #leaveTarget(protocol: StreamProtocol): void {
     const target = this.#target!;
-    const keys = this.#cleanup === 'hangup' ? protocol.hangup(this.#tty ? HANGUP_KEYS : NOTHING) : NOTHING;
+    const keys = this.#cleanup() === 'hangup' ? protocol.hangup(this.#tty ? HANGUP_KEYS : NOTHING) : NOTHING;
     if (keys.length === 0 || !target.writable) {
       target.destroy();
       return;

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { EVENTS } from '../../audit/catalog.ts';
 import { errorMessage, NightlatchError } from '../../core/errors.ts';
+import { kubeOptions } from '../../policy/options.ts';
 import { admit, authorizer } from './admission.ts';
 import { type KubeCall, type KubeContext, kubeAuditFields, sessionTarget } from './context.ts';
 import type { Denials } from './denials.ts';
@@ -61,7 +62,8 @@ export async function handleUpgrade(
   const admission = admit(snapshot, call);
   const impersonation = admission.ok ? admission.impersonation : undefined;
   const tty = purpose !== 'portforward' && purpose !== 'proxy' && isSet(info.query, 'tty');
-  const streams = new StreamSession({ clock: context.clock, client: socket, tty, execCleanup: context.execCleanup });
+  const execCleanup = () => kubeOptions(context.policy.current, call.identity.user).execCleanup;
+  const streams = new StreamSession({ clock: context.clock, client: socket, tty, execCleanup });
   const fields = kubeAuditFields(call, impersonation);
   const opened = await context.sessions.open(
     {
