@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import tls from 'node:tls';
+import { memoryStore, testMasterKey } from '../../../test/fixtures/identity.ts';
 import { DecodeError } from '../../core/errors.ts';
+import { loadCertAuthority } from '../../identity/certificate-authority.ts';
+import { systemClock } from '../../server/system-clock.ts';
 import { type FastPath, loadFastPath } from './db-fast-path.ts';
 import { DbRelay, type DbRelayHandlers, finishStream } from './db-relay.ts';
 
@@ -28,43 +27,25 @@ describe('the database relay', () => {
   let listener: net.Server;
   let secureListener: tls.Server;
   let fastPath: FastPath | undefined;
-  let dir: string;
   const sockets: net.Socket[] = [];
   before(async () => {
     fastPath = await loadFastPath(AbortSignal.timeout(5_000));
-    dir = mkdtempSync(join(tmpdir(), 'nightlatch-relay-'));
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-nodes',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:P-256',
-        '-subj',
-        '/CN=relay',
-        '-days',
-        '1',
-        '-keyout',
-        join(dir, 'key'),
-        '-out',
-        join(dir, 'cert'),
-      ],
-      { stdio: 'ignore' },
-    );
+    const clock = systemClock;
+    const ca = await loadCertAuthority({
+      store: memoryStore(clock),
+      masterKey: testMasterKey,
+      clock,
+      clusterName: 'test',
+    });
+    const { keyPem: key, certPem: cert } = await ca.mintTlsServer(['localhost']);
     listener = net.createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1');
-    secureListener = tls
-      .createServer({ key: readFileSync(join(dir, 'key')), cert: readFileSync(join(dir, 'cert')), allowHalfOpen: true })
-      .listen(0, '127.0.0.1');
+    secureListener = tls.createServer({ key, cert, allowHalfOpen: true }).listen(0, '127.0.0.1');
     await Promise.all([once(listener, 'listening'), once(secureListener, 'listening')]);
   });
   after(() => {
     for (const socket of sockets) socket.destroy();
     listener.close();
     secureListener.close();
-    rmSync(dir, { recursive: true });
   });
 
   const pair = async (secure: boolean): Promise<[near: net.Socket, far: net.Socket]> => {

@@ -139,7 +139,7 @@ export function isEmptyText(body: Buffer, start: number, end: number): boolean {
 }
 
 /** Whether `text` holds no statement: white space, semicolons and comments only. Drivers send such queries to see if the server lives. */
-export function isEmptyStatement(text: string): boolean {
+function isEmptyStatement(text: string): boolean {
   let at = 0;
   while (at < text.length) {
     const ch = text.charCodeAt(at);
