@@ -10,10 +10,18 @@ import { openAuditLog } from '../audit/file-audit-log.ts';
 import type { Clock } from '../core/clock.ts';
 import { errorMessage, NightlatchError } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
+import { contextNames } from '../gateways/kube/kubeconfig.ts';
 import { loadCertAuthority } from '../identity/certificate-authority.ts';
 import { createLocalIdentity } from '../identity/local-identity.ts';
 import { loadMasterKey } from '../identity/master-key.ts';
-import { type Config, configResources, type Node, ORIGIN_LABEL, parseDuration } from '../resources/index.ts';
+import {
+  type Config,
+  configResources,
+  type KubeCluster,
+  type Node,
+  ORIGIN_LABEL,
+  parseDuration,
+} from '../resources/index.ts';
 import { Sessions } from '../session/manager.ts';
 import { createLivePolicy } from '../store/live-policy.ts';
 import { openSqliteStore } from '../store/sqlite-store.ts';
@@ -87,7 +95,7 @@ async function compose(
   closers.push(() => policy.close());
   if (config.ssh_service.enabled) policy.setStatic('node', [embeddedNodeResource(hostname, config.ssh_service.labels)]);
   policy.setStatic('db', fromFile.databases);
-  policy.setStatic('kube_cluster', fromFile.kubeClusters);
+  policy.setStatic('kube_cluster', [...fromFile.kubeClusters, ...(await clustersOfContexts(config))]);
   policy.setStatic('windows_desktop', fromFile.desktops);
 
   const masterKey = loadMasterKey(dataDir);
@@ -143,7 +151,18 @@ async function compose(
     publicAddr,
     ports: () => ports,
   };
-  const gateways = await startGateways({ config, clock, log, sessions, policy, ca, clusterName, certificate, names });
+  const gateways = await startGateways({
+    config,
+    clock,
+    log,
+    audit,
+    sessions,
+    policy,
+    ca,
+    clusterName,
+    certificate,
+    names,
+  });
   closers.push(() => gateways.close());
   const api = createApi(context);
   const apiListener = (callerOf: (incoming: IncomingMessage) => TransportCaller) =>
@@ -180,7 +199,7 @@ async function compose(
     clientCa: ca.tlsUserCa,
     verifyTlsUser: (der) => ca.verifyTlsUser(der),
     web,
-    ...(gateways.kube === undefined ? {} : { kube: gateways.kube }),
+    kube: gateways.kube,
     tunnels: gateways.tunnels,
   });
   certificate.onChange(({ keyPem, certPem }) => publicPort.setSecureContext({ key: keyPem, cert: certPem }));
@@ -228,6 +247,18 @@ function embeddedNodeResource(hostname: string, labels: Readonly<Record<string, 
     metadata: { name: hostname, labels: { ...labels, [ORIGIN_LABEL]: 'config-file' } },
     spec: { hostname },
   };
+}
+
+/** A kubeconfig without a name for its cluster: one cluster for each of its contexts. */
+async function clustersOfContexts({ kubernetes_service: service }: Config): Promise<KubeCluster[]> {
+  const { enabled, kubeconfig_file, kube_cluster_name, labels } = service;
+  if (!enabled || kubeconfig_file === undefined || kube_cluster_name !== undefined) return [];
+  return (await contextNames(kubeconfig_file)).map((context) => ({
+    kind: 'kube_cluster',
+    version: 'v3',
+    metadata: { name: context, labels: { ...labels, [ORIGIN_LABEL]: 'config-file' } },
+    spec: { kubeconfig_file, context },
+  }));
 }
 
 /** The data directory holds keys: nobody else may look into it. */

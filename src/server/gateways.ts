@@ -1,7 +1,9 @@
 import net, { type Server, type Socket } from 'node:net';
+import type { AuditLog } from '../audit/events.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import { createDesktopGateway, type DesktopGateway } from '../gateways/desktop/gateway.ts';
+import { createKubeGateway } from '../gateways/kube/gateway.ts';
 import { createMysqlGateway } from '../gateways/mysql/gateway.ts';
 import { createPostgresGateway } from '../gateways/postgres/gateway.ts';
 import { createEmbeddedNode } from '../gateways/ssh/embedded-node.ts';
@@ -11,7 +13,13 @@ import type { LivePolicy } from '../policy/snapshot.ts';
 import type { Config } from '../resources/index.ts';
 import type { SessionManager } from '../session/types.ts';
 import { ALPN_DATABASE, ALPN_SSH } from '../wire/api/messages.ts';
-import { type HttpHandler, remoteAddr, type Tunnel } from './public-port.ts';
+import {
+  clientCertificateOptions,
+  createHttpServer,
+  type HttpHandler,
+  remoteAddr,
+  type Tunnel,
+} from './public-port.ts';
 import type { ServerCertificate } from './server-certificate.ts';
 
 /** A native listener that the configuration switches on. */
@@ -28,7 +36,7 @@ export interface Gateways {
   readonly listeners: readonly NativeListener[];
   /** By ALPN protocol of the public port. */
   readonly tunnels: ReadonlyMap<string, Tunnel>;
-  readonly kube?: HttpHandler;
+  readonly kube: HttpHandler;
   /** For the web application's terminals and desktops. */
   readonly ssh: SshGateway;
   readonly desktops: DesktopGateway;
@@ -44,6 +52,7 @@ export interface GatewaysDeps {
   readonly ca: CertAuthority;
   readonly clusterName: string;
   readonly certificate: ServerCertificate;
+  readonly audit: AuditLog;
   /** Names under which the gateway is reached. */
   readonly names: readonly string[];
 }
@@ -67,7 +76,7 @@ function splitTarget(target: string): { host: string; port?: number } {
 
 /** Makes the gateways. Their listeners are not bound yet. */
 export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
-  const { config, clock, log, sessions, policy, ca, clusterName, certificate, names } = deps;
+  const { config, clock, log, audit, sessions, policy, ca, clusterName, certificate, names } = deps;
   const proxy = config.proxy_service;
   const listeners: NativeListener[] = [];
   const tunnels = new Map<string, Tunnel>();
@@ -108,16 +117,26 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
     listeners.push({ server, addr: proxy.mysql_listen_addr, name: 'mysql', purpose: 'MySQL and MariaDB' });
   }
 
+  const kube = createKubeGateway({ clock, log, audit, policy, sessions, ca });
+  if (proxy.kube_listen_addr !== undefined) {
+    const server = createHttpServer(kube, clientCertificateOptions(certificate.current, ca.tlsUserCa));
+    server.maxConnections = MAX_CONNECTIONS;
+    certificate.onChange(({ keyPem, certPem }) => server.setSecureContext({ key: keyPem, cert: certPem }));
+    listeners.push({ server, addr: proxy.kube_listen_addr, name: 'kube', purpose: 'Kubernetes' });
+  }
+
   // Passwords that the gateway keeps for desktops are not there yet: users type them.
   const desktops = createDesktopGateway({ clock, log, policy, sessions, credentials: async () => undefined });
 
   return {
     listeners,
     tunnels,
+    kube,
     ssh,
     desktops,
     async close() {
       desktops.close();
+      kube.close();
       postgres.close();
       mysql.close();
       await ssh.close();

@@ -44,7 +44,7 @@ export interface PublicPortDeps {
   /** Web application and API. */
   readonly web: HttpHandler;
   /** Kubernetes, for server names that begin with `kube.`. */
-  readonly kube?: HttpHandler;
+  readonly kube: HttpHandler;
   /** Tunnels by ALPN protocol name. */
   readonly tunnels: ReadonlyMap<string, Tunnel>;
 }
@@ -77,8 +77,8 @@ export function clientCertificateOptions(credential: TlsCredential, clientCa: st
 export function createPublicPort(deps: PublicPortDeps): tls.Server {
   const { log, tunnels } = deps;
   const options = clientCertificateOptions(deps.credential, deps.clientCa);
-  const web = httpServer(deps.web, options);
-  const kube = deps.kube === undefined ? undefined : httpServer(deps.kube, options);
+  const web = createHttpServer(deps.web, options);
+  const kube = createHttpServer(deps.kube, options);
   const server = tls.createServer({ ...options, ALPNProtocols: [...tunnels.keys(), 'h2', 'http/1.1'] });
   server.maxConnections = MAX_CONNECTIONS;
   server.on('secureConnection', (socket) => {
@@ -89,7 +89,7 @@ export function createPublicPort(deps: PublicPortDeps): tls.Server {
       return;
     }
     const servername = typeof socket.servername === 'string' ? socket.servername : '';
-    const handler = kube !== undefined && servername.startsWith('kube.') ? kube : web;
+    const handler = servername.startsWith('kube.') ? kube : web;
     handler.emit('secureConnection', socket);
   });
   server.on('tlsClientError', (error, socket) => {
@@ -98,8 +98,8 @@ export function createPublicPort(deps: PublicPortDeps): tls.Server {
   return server;
 }
 
-/** An HTTP/2 and HTTP/1.1 server that is handed its connections. */
-function httpServer(handler: HttpHandler, options: tls.TlsOptions): http2.Http2SecureServer {
+/** An HTTP/2 and HTTP/1.1 server over TLS, for its own listener or for connections that it is handed. */
+export function createHttpServer(handler: HttpHandler, options: tls.TlsOptions): http2.Http2SecureServer {
   const server = http2.createSecureServer({ ...options, allowHTTP1: true });
   // The compatibility objects of HTTP/2 stand in for those of HTTP/1.1, which is what the handlers are written for.
   server.on('request', (request, response) =>

@@ -20,7 +20,13 @@ export interface RunOptions {
 }
 
 /** Runs the daemon until a signal ends it: SIGTERM and SIGINT drain, a second one cuts; SIGHUP reads certificate and log file again. */
-export async function runDaemon({ config, configFileName, warnings = [], graceMs = GRACE_MS, onReady }: RunOptions): Promise<void> {
+export async function runDaemon({
+  config,
+  configFileName,
+  warnings = [],
+  graceMs = GRACE_MS,
+  onReady,
+}: RunOptions): Promise<void> {
   const { severity, format, output } = config.teleport.log;
   const toFile = output !== 'stderr' && output !== 'stdout';
   const open = (): number => (toFile ? openSync(output, 'a', 0o600) : output === 'stdout' ? 1 : 2);
@@ -34,7 +40,12 @@ export async function runDaemon({ config, configFileName, warnings = [], graceMs
   };
   const log = createLogger({ severity, format: format.output, wallMs: systemClock.wallMs, write });
   for (const warning of warnings) log.warn(warning);
-  const daemon = await startDaemon({ config, ...(configFileName === undefined ? {} : { configFileName }), clock: systemClock, log });
+  const daemon = await startDaemon({
+    config,
+    ...(configFileName === undefined ? {} : { configFileName }),
+    clock: systemClock,
+    log,
+  });
 
   let signals = 0;
   const ended = new Promise<void>((resolve, reject) => {
@@ -61,7 +72,9 @@ export async function runDaemon({ config, configFileName, warnings = [], graceMs
   });
   process.on('uncaughtException', (error) => {
     // One connection's fault must not take everybody's sessions along; what it was is in the log.
-    log.error('an error that nobody handled', { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    log.error('an error that nobody handled', {
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
   });
   await onReady?.(daemon);
   await ended;

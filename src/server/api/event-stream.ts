@@ -23,7 +23,7 @@ export function eventRoutes(ctx: ServerContext): Hono<ApiEnv> {
   routes.get('/', (c) => {
     if (open >= MAX_STREAMS) throw new NightlatchError('limit_exceeded', 'too many live views are open');
     open += 1;
-    return streamSSE(
+    const response = streamSSE(
       c,
       async (stream) => {
         const ended = Promise.withResolvers<void>();
@@ -46,6 +46,10 @@ export function eventRoutes(ctx: ServerContext): Hono<ApiEnv> {
       },
       async (error) => ctx.log.debug('a live view ended', { error: error.message }),
     );
+    // HTTP/2 forbids them (RFC 9113 section 8.2.2), and HTTP/1.1 gets them from Node.
+    response.headers.delete('transfer-encoding');
+    response.headers.delete('connection');
+    return response;
   });
   return routes;
 }
