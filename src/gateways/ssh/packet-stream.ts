@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { NightlatchError } from '../../core/errors.ts';
 import { fillPadding, type PacketOpener, type PacketSealer, PLAIN } from './packet-cipher.ts';
@@ -102,25 +103,44 @@ export class PacketFramer {
   }
 }
 
-/** Packets up to this size take their memory from Node's own pool; larger ones from one that suits them. */
+/** Packets up to this size take their memory from Node's own pool; larger ones from arenas. */
 const SMALL = 2048;
-const ARENA_BYTES = 128 * 1024;
+const ARENA_BYTES = 512 * 1024;
+/** Arenas that are kept when nobody uses them. */
+const MAX_IDLE_ARENAS = 16;
 /** What may wait in the stream before `onWritable(false)`, in bytes. */
 const HIGH_WATER = 256 * 1024;
 
-let arena = EMPTY;
-let arenaUsed = 0;
+/** Memory for sealed packets, given out in one direction; used again when all that was written from it has gone out. */
+class Arena {
+  readonly bytes = Buffer.allocUnsafeSlow(ARENA_BYTES);
+  used = 0;
+  /** Slices that a stream has not written yet. */
+  pending = 0;
+}
 
-/** Room for a sealed packet: slices of one large allocation, one after the other, so that those of a batch lie side by side. */
-function allocate(bytes: number): Buffer {
-  if (bytes <= SMALL) return Buffer.allocUnsafe(bytes);
-  if (arenaUsed + bytes > arena.length) {
-    arena = Buffer.allocUnsafeSlow(Math.max(ARENA_BYTES, bytes));
-    arenaUsed = 0;
-  }
-  const slice = arena.subarray(arenaUsed, arenaUsed + bytes);
-  arenaUsed += bytes;
-  return slice;
+const idleArenas: Arena[] = [];
+let current = new Arena();
+
+/** The arena with room for a packet: slices of a batch lie side by side. Large packets are at most `MAX_PACKET_LENGTH` and a little. */
+function arenaFor(bytes: number): Arena {
+  // From the start whenever all has gone out: a batch is one piece then, and in the cache.
+  if (current.pending === 0) current.used = 0;
+  else if (current.used + bytes > ARENA_BYTES) current = idleArenas.pop() ?? new Arena();
+  return current;
+}
+
+function released(arena: Arena): void {
+  arena.pending--;
+  if (arena.pending > 0 || arena === current) return;
+  arena.used = 0;
+  if (idleArenas.length < MAX_IDLE_ARENAS) idleArenas.push(arena);
+}
+
+/** One piece for the stream: sealed packets that lie side by side. */
+interface Piece {
+  bytes: Buffer;
+  readonly arena: Arena | undefined;
 }
 
 /** Makes packets of payloads, seals them in place and writes what one turn of the event loop produced at once. */
@@ -129,12 +149,15 @@ export class PacketWriter {
   readonly #onWritable: (writable: boolean) => void;
   #sealer: PacketSealer = PLAIN;
   #sequence = 0;
-  #batch: Buffer[] = [];
+  #batch: Piece[] = [];
   #scheduled = false;
   #waiting = false;
+  /** Whether the stream is done with a buffer once it calls back: other streams may hand it on to whoever reads them. */
+  readonly #reusable: boolean;
 
   constructor(stream: Duplex, onWritable: (writable: boolean) => void) {
     this.#stream = stream;
+    this.#reusable = stream instanceof Socket;
     this.#onWritable = onWritable;
   }
 
@@ -147,7 +170,7 @@ export class PacketWriter {
 
   /** Bytes as they are: the identification string. */
   writeRaw(bytes: Buffer): void {
-    this.#push(bytes);
+    this.#push(bytes, undefined);
   }
 
   write(payload: Uint8Array): void {
@@ -158,14 +181,22 @@ export class PacketWriter {
     let padding = block - (counted % block);
     if (padding < 4) padding += block;
     const length = 1 + payload.length + padding;
-    const packet = allocate(4 + length + sealer.tagBytes);
+    const total = 4 + length + sealer.tagBytes;
+    let arena: Arena | undefined;
+    let packet: Buffer;
+    if (total <= SMALL || !this.#reusable) packet = Buffer.allocUnsafe(total);
+    else {
+      arena = arenaFor(total);
+      packet = arena.bytes.subarray(arena.used, arena.used + total);
+      arena.used += total;
+    }
     packet.writeUInt32BE(length, 0);
     packet[4] = padding;
     packet.set(payload, 5);
     fillPadding(packet, 5 + payload.length, padding);
     sealer.seal(packet, this.#sequence);
     this.#sequence = (this.#sequence + 1) >>> 0;
-    this.#push(packet);
+    this.#push(packet, arena);
   }
 
   /** Hands all that waits to the stream. */
@@ -175,13 +206,16 @@ export class PacketWriter {
     if (batch.length === 0) return;
     this.#batch = [];
     const stream = this.#stream;
-    if (stream.destroyed || stream.writableEnded) return;
-    if (batch.length === 1) stream.write(batch[0]!);
-    else {
-      stream.cork();
-      for (const bytes of batch) stream.write(bytes);
-      stream.uncork();
+    if (stream.destroyed || stream.writableEnded) {
+      for (const { arena } of batch) if (arena !== undefined) released(arena);
+      return;
     }
+    if (batch.length > 1) stream.cork();
+    for (const { bytes, arena } of batch) {
+      if (arena === undefined) stream.write(bytes);
+      else stream.write(bytes, () => released(arena));
+    }
+    if (batch.length > 1) stream.uncork();
     if (!this.#waiting && stream.writableNeedDrain && stream.writableLength > HIGH_WATER) {
       this.#waiting = true;
       this.#onWritable(false);
@@ -197,12 +231,18 @@ export class PacketWriter {
     this.#sealer = PLAIN;
   }
 
-  #push(bytes: Buffer): void {
+  #push(bytes: Buffer, arena: Arena | undefined): void {
     const last = this.#batch.at(-1);
-    if (last !== undefined && last.buffer === bytes.buffer && last.byteOffset + last.length === bytes.byteOffset) {
-      // Side by side in the same allocation: one buffer, one entry for writev.
-      this.#batch[this.#batch.length - 1] = Buffer.from(bytes.buffer, last.byteOffset, last.length + bytes.length);
-    } else this.#batch.push(bytes);
+    if (
+      arena !== undefined &&
+      last?.arena === arena &&
+      last.bytes.byteOffset + last.bytes.length === bytes.byteOffset
+    ) {
+      last.bytes = arena.bytes.subarray(last.bytes.byteOffset, bytes.byteOffset + bytes.length);
+    } else {
+      if (arena !== undefined) arena.pending++;
+      this.#batch.push({ bytes, arena });
+    }
     if (!this.#scheduled) {
       this.#scheduled = true;
       queueMicrotask(() => this.flush());

@@ -212,7 +212,9 @@ export class SshRelay {
       throw new NightlatchError('protocol', `channel ${open.sender} is open already`);
     }
     channel.clientMaxPacket = open.maxPacket;
-    channel.onOpened = (ok, text) => auditForward(this.#session, open, ok, text);
+    // The packet's bytes are gone by the time of the answer.
+    const request = { ...open, data: Buffer.from(open.data) };
+    channel.onOpened = (ok, text) => auditForward(this.#session, request, ok, text);
     this.#session.activity('input');
     const copy = Buffer.from(packet);
     if (open.type === 'session') copy.writeUInt32BE(channel.reserveWindow(open.window), open.windowOffset);

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../../core/clock.ts';
 import { DecodeError, errorMessage, NightlatchError } from '../../core/errors.ts';
 import { DISCONNECT, decodeDisconnect, encodeDisconnect, MSG } from '../../wire/ssh/messages.ts';
+import { readShared } from '../common/shared-read.ts';
 import { IdentReader } from './ident.ts';
 import { type HandshakeResult, type HostKey, KeyExchange, type VerifyHostKey } from './key-exchange.ts';
 import type { PacketPeer, PeerClosed } from './packet-peer.ts';
@@ -96,7 +97,7 @@ export class SshTransport implements PacketPeer {
       sendReady: (result, first) => this.#sendReady(result, first),
       complete: () => this.#complete(),
     });
-    this.#stream.on('data', (chunk: Buffer) => this.#receive(chunk));
+    readShared(this.#stream, (chunk) => this.#receive(chunk));
     this.#stream.on('error', (error) => this.#finish({ by: 'error', detail: errorMessage(error) }));
     this.#stream.on('end', () => this.#peerEnded());
     this.#stream.on('close', () => this.#streamClosed());
