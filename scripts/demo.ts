@@ -1,9 +1,16 @@
 // `npm start`: the gateway with a demo that anybody can try. Everything it keeps is in data/ in this checkout.
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import { join } from 'node:path';
 import { Secret } from '../src/core/secret.ts';
+import {
+  type EmbeddedPostgres,
+  embeddedPostgresBinDir,
+  startEmbeddedPostgres,
+} from '../src/gateways/postgres/embedded-postgres.ts';
 import { parseConfigFile } from '../src/resources/index.ts';
 import type { Daemon } from '../src/server/daemon.ts';
 import { runDaemon } from '../src/server/run.ts';
@@ -30,8 +37,50 @@ ssh_service:
   labels: {env: demo}
 `;
 
+/** A PostgreSQL from npm that trusts the gateway, registered as the database `demo`; undefined where npm has none for this machine. */
+async function startDatabase({ context }: Daemon): Promise<EmbeddedPostgres | undefined> {
+  if (embeddedPostgresBinDir() === undefined) return undefined;
+  // As root it runs under another user, who must be able to reach its folder.
+  const folder = process.getuid?.() === 0 ? join(os.tmpdir(), 'nightlatch-demo-postgres') : join(dataDir, 'postgres');
+  rmSync(folder, { recursive: true, force: true });
+  const port = await freePort();
+  const certificate = await context.ca.issueDatabaseServer({ names: ['localhost'], ttlMs: 30 * 24 * 3_600_000 });
+  const database = await startEmbeddedPostgres({
+    dataDir: folder,
+    port,
+    superuser: 'demo',
+    certificate,
+    databaseCa: context.ca.databaseCa,
+  });
+  context.policy.setStatic('db', [
+    {
+      kind: 'db',
+      version: 'v3',
+      metadata: { name: 'demo', labels: { env: 'demo' } },
+      spec: {
+        protocol: 'postgres',
+        uri: `localhost:${port}`,
+        tls: { mode: 'verify-full', ca_cert: context.ca.databaseCa },
+        audit_queries: true,
+      },
+    },
+  ]);
+  return database;
+}
+
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 /** The demo's user, role and policy; the password is made anew at each start. */
-async function prepare({ context }: Daemon): Promise<void> {
+async function prepare(daemon: Daemon): Promise<void> {
+  const { context } = daemon;
   const { store, identity } = context;
   const put = (kind: 'role' | 'user' | 'cluster_networking_config', name: string, value: unknown) =>
     store.put(kind, name, value, { condition: 'any' });
@@ -39,9 +88,24 @@ async function prepare({ context }: Daemon): Promise<void> {
     kind: 'role',
     version: 'v7',
     metadata: { name: 'demo' },
-    spec: { allow: { logins: [login], node_labels: { '*': '*' } }, deny: {}, options: { forward_agent: true } },
+    spec: {
+      allow: {
+        logins: [login],
+        node_labels: { '*': '*' },
+        db_labels: { '*': '*' },
+        db_users: ['demo'],
+        db_names: ['*'],
+      },
+      deny: {},
+      options: { forward_agent: true },
+    },
   });
-  await put('user', 'demo', { kind: 'user', version: 'v2', metadata: { name: 'demo' }, spec: { roles: ['access', 'editor', 'demo'] } });
+  await put('user', 'demo', {
+    kind: 'user',
+    version: 'v2',
+    metadata: { name: 'demo' },
+    spec: { roles: ['access', 'editor', 'demo'] },
+  });
   if (firstStart) {
     await put('cluster_networking_config', 'cluster-networking-config', {
       kind: 'cluster_networking_config',
@@ -54,6 +118,7 @@ async function prepare({ context }: Daemon): Promise<void> {
   const { token } = await identity.invitations.create('demo', undefined, 'reset');
   await identity.invitations.accept({ token, password: new Secret(password), clientIp: '127.0.0.1' });
   const bound = context.ports()['web'];
+  database = await startDatabase(daemon);
   console.log(`
 Nightlatch is running: https://localhost:${bound}  (Ctrl-C ends it; its data is in data/)
 
@@ -68,11 +133,19 @@ Try this in another terminal, in this folder:
   3.  npx tctl --data-dir=data edit cnc
       Change client_idle_timeout while a session is open: it takes hold there at once.
       And: npx tctl --data-dir=data sessions ls
-`);
+${database === undefined ? '' : DATABASE_HINT}`);
 }
 
+const DATABASE_HINT = `
+There is a database too (psql is in Debian's package postgresql-client):
+
+      npx tsh db connect demo --db-user=demo --db-name=postgres
+`;
+
+let database: EmbeddedPostgres | undefined;
 const firstStart = process.argv.includes('--fresh') || !existsSync(dataDir);
 if (firstStart) rmSync(dataDir, { recursive: true, force: true });
 const { config } = parseConfigFile(CONFIG, 'demo');
 await runDaemon({ config, graceMs: 5_000, onReady: prepare });
+await database?.stop();
 process.exit(0);
