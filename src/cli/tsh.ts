@@ -128,6 +128,46 @@ database(db.command('config <name>'))
   .option('-f, --format <format>', 'Output format: text, json, cmd.', oneOf('text', 'json', 'cmd'), 'text')
   .action(async (name, options) => (await import('./tsh/database-commands.ts')).dbConfig(own(options), name, options));
 
+const kube = program.command('kube').description('Kubernetes clusters.');
+format(connection(kube.command('ls')))
+  .description('List the Kubernetes clusters you may reach.')
+  .argument('[labels]', 'Only those with these labels: env=prod,team=db.')
+  .action(async (labels, options) => {
+    const { listTargets } = await import('./tsh/targets.ts');
+    await listTargets(own(options), 'kube-clusters', { ...options, labels });
+  });
+connection(kube.command('login <cluster>'))
+  .description('Make kubectl reach a cluster: adds a context to your kubeconfig.')
+  .option('-n, --kube-namespace <name>', 'Namespace of the context.')
+  .action(async (cluster, options) => (await import('./tsh/kube.ts')).kubeLogin(own(options), cluster, options));
+connection(kube.command('logout'))
+  .description('Remove what tsh kube login has added to your kubeconfig.')
+  .action(async (options) => (await import('./tsh/kube.ts')).kubeLogout(own(options)));
+connection(kube.command('credentials'))
+  .description('Print credentials for kubectl, which calls this by itself.')
+  .requiredOption('--kube-cluster <name>', 'Name of the cluster.')
+  .action(async (options) => (await import('./tsh/kube.ts')).kubeCredentials(own(options), options.kubeCluster));
+kube
+  .command('exec')
+  .description('As kubectl exec.')
+  .argument('[args...]')
+  .helpOption(false)
+  .allowUnknownOption()
+  .action(async () => (await import('./tsh/kube.ts')).kubectl(program.args.slice(1)));
+
+passThrough('kubectl', 'Run kubectl: tsh kubectl [arguments of kubectl].', async (args) =>
+  (await import('./tsh/kube.ts')).kubectl(args),
+);
+
+const desktop = program.command('desktop').description('Desktops.');
+format(connection(desktop.command('ls')))
+  .description('List the desktops you may reach.')
+  .argument('[labels]', 'Only those with these labels: env=prod,team=db.')
+  .action(async (labels, options) => {
+    const { listTargets } = await import('./tsh/targets.ts');
+    await listTargets(own(options), 'desktops', { ...options, labels });
+  });
+
 const sessions = program.command('sessions').description('Your own live sessions.');
 format(connection(sessions.command('ls')))
   .description('List your live sessions, and when each ends.')

@@ -7,7 +7,7 @@ import type { ApiClient } from '../common/api-client.ts';
 import { writeFileAtomic } from '../common/files.ts';
 import { formatIdentityFile } from '../common/identity-file.ts';
 import { generateKeyPair } from '../common/key-pair.ts';
-import { kubeconfig } from '../common/kubeconfig.ts';
+import { machineKubeconfig } from '../common/kubeconfig.ts';
 import { commaList } from '../common/program.ts';
 
 export const SIGN_FORMATS = ['file', 'openssh', 'db', 'kubernetes', 'tls'] as const;
@@ -98,21 +98,10 @@ async function signed(
     case 'kubernetes': {
       const ping = await api.get<PingResponse>('/v1/ping');
       const { host, port } = parseAddress(options.proxy ?? ping.publicAddr);
-      const cluster = options.kubeClusterName ?? answer.clusterName;
-      return [
-        [
-          out,
-          kubeconfig({
-            cluster,
-            user: answer.user,
-            host,
-            port,
-            ca: answer.cas.tlsHostCa,
-            cert: tls(),
-            key: keys.privatePem,
-          }),
-        ],
-      ];
+      // The public port knows Kubernetes by this name, which its certificate carries.
+      const endpoint = { host, port, serverName: `kube.${answer.clusterName}`, ca: answer.cas.tlsHostCa };
+      const identity = { user: answer.user, cert: tls(), key: keys.privatePem };
+      return [[out, machineKubeconfig(options.kubeClusterName ?? answer.clusterName, endpoint, identity)]];
     }
   }
 }
