@@ -34,6 +34,8 @@ export async function open(options: DesktopOptions): Promise<DesktopView> {
   ] as const) {
     iron.setAttribute(name, value);
   }
+  iron.setAttribute('role', 'application');
+  iron.setAttribute('aria-label', `Desktop ${options.desktop}`);
   // A property, and before the element is in the page: the component reads it when it is connected.
   iron.module = Backend;
 
@@ -76,13 +78,13 @@ export async function open(options: DesktopOptions): Promise<DesktopView> {
     .withExtension(enableCredssp(false))
     .withExtension(displayControl(true))
     .build();
-  void run(ui, url, config, options, life, resizes);
+  void run(iron, ui, url, config, options, life, resizes);
   return {
     close: () => {
       life.closeSocket();
       life.end({ cause: 'client_closed', text: 'You have left the desktop.' });
     },
-    focus: () => iron.shadowRoot?.querySelector('canvas')?.focus(),
+    focus: () => focusPicture(iron),
     sendCtrlAltDel: () => ui.ctrlAltDel(),
   };
 }
@@ -98,6 +100,7 @@ async function clipboardReady(): Promise<void> {
 }
 
 async function run(
+  iron: HTMLElement,
   ui: UserInteraction,
   url: string,
   config: ReturnType<ReturnType<UserInteraction['configBuilder']>['build']>,
@@ -112,6 +115,7 @@ async function run(
     );
     if (life.ended) return;
     ui.setVisibility(true);
+    focusPicture(iron);
     resizes.observe(options.element);
     await session.run();
   } catch (error) {
@@ -124,6 +128,11 @@ function ironMessage(error: unknown): string {
   return typeof error === 'object' && error !== null && 'backtrace' in error && typeof error.backtrace === 'function'
     ? String(error.backtrace())
     : String(error);
+}
+
+/** Keys go to the desktop from now on, without a click. */
+function focusPicture(iron: HTMLElement): void {
+  iron.shadowRoot?.querySelector('canvas')?.focus({ preventScroll: true });
 }
 
 /** Takes the picture away: painted over first, so that nothing of it is left in the page. */

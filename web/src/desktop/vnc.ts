@@ -8,6 +8,8 @@ export async function open(options: DesktopOptions): Promise<DesktopView> {
   const { element, on, clipboard = true } = options;
   const screen = document.createElement('div');
   screen.style.cssText = 'width: 100%; height: 100%';
+  screen.setAttribute('role', 'application');
+  screen.setAttribute('aria-label', `Desktop ${options.desktop}`);
   element.append(screen);
 
   let rfb: RFB | undefined;
