@@ -1,0 +1,172 @@
+import { useState } from 'preact/hooks';
+import type { LiveSessionMessage } from '../../../src/wire/api/messages.ts';
+import type { WebBrowserMessage } from '../../../src/wire/api/web-messages.ts';
+import { api } from '../core/api.ts';
+import { count, limit, moment, sinceText } from '../core/format.ts';
+import { liveSessions } from '../core/live.ts';
+import { session, signOutEverywhere } from '../core/session.ts';
+import { useAction, useLoad } from '../ui/load.ts';
+import { Empty, PageHead, Problem } from '../ui/parts.tsx';
+import { Drain, LimitCell } from '../ui/session-parts.tsx';
+
+/** One's own live sessions, and the browsers one is signed in with. */
+export function OwnSessionsPage() {
+  const { user, policy } = session.value!;
+  const own = liveSessions.value?.filter((one) => one.user === user);
+  return (
+    <div class="page">
+      <PageHead
+        title="My sessions"
+        about={
+          policy.timeoutMs === 0
+            ? 'Your sessions do not end for inactivity.'
+            : `Your sessions end after ${limit(policy.timeoutMs)} without activity (${policy.timeoutSource}).`
+        }
+      />
+      <section class="panel" aria-labelledby="own">
+        <div class="panel-head">
+          <h2 id="own">Open now</h2>
+          <span class="quiet small">{own === undefined ? '' : count(own.length, 'session')}</span>
+        </div>
+        {own === undefined || own.length === 0 ? (
+          <Empty>{own === undefined ? 'Loading…' : 'You have no open session.'}</Empty>
+        ) : (
+          <table class="cards">
+            <thead>
+              <tr>
+                <th scope="col">Target</th>
+                <th scope="col">Since</th>
+                <th scope="col">Ends in</th>
+                <th scope="col">Limit</th>
+                <th scope="col">
+                  <span class="visually-hidden">Action</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {own.map((one) => (
+                <OwnSession key={one.id} one={one} />
+              ))}
+            </tbody>
+          </table>
+        )}
+      </section>
+      <Browsers />
+    </div>
+  );
+}
+
+function OwnSession({ one }: { one: LiveSessionMessage }) {
+  const action = useAction();
+  return (
+    <tr>
+      <th scope="row">
+        <span>
+          {one.login}@{one.target.displayName} <span class="tag">{one.protocol}</span>
+        </span>
+      </th>
+      <td data-label="Since">{sinceText(one.startedAtMs)}</td>
+      <td data-label="Ends in">
+        <Drain session={one} />
+      </td>
+      <td data-label="Limit">
+        <LimitCell session={one} />
+      </td>
+      <td>
+        <button
+          type="button"
+          class="button slim danger"
+          disabled={action.busy}
+          onClick={() => action.run(async () => void (await api('POST', `/sessions/${one.id}/kill`, {})))}
+        >
+          End<span class="visually-hidden"> the session on {one.target.displayName}</span>
+        </button>
+        <Problem error={action.error} />
+      </td>
+    </tr>
+  );
+}
+
+function Browsers() {
+  const browsers = useLoad(() => api<{ browsers: WebBrowserMessage[] }>('GET', '/web/browsers'), []);
+  const action = useAction();
+  const [asking, setAsking] = useState(false);
+  const { idle } = session.value!;
+  return (
+    <section class="panel" aria-labelledby="browsers">
+      <div class="panel-head">
+        <h2 id="browsers">Signed in with</h2>
+        {asking ? (
+          <div class="row">
+            <span class="small">Every browser is signed out, this one too; its terminals and desktops end.</span>
+            <button
+              type="button"
+              class="button slim danger"
+              disabled={action.busy}
+              onClick={() => action.run(signOutEverywhere)}
+            >
+              Sign out everywhere now
+            </button>
+            <button type="button" class="button slim" onClick={() => setAsking(false)}>
+              Cancel
+            </button>
+          </div>
+        ) : (
+          <button type="button" class="button slim" onClick={() => setAsking(true)}>
+            Sign out everywhere
+          </button>
+        )}
+      </div>
+      <Problem error={action.error ?? browsers.error} />
+      {browsers.data !== undefined && (
+        <table class="cards">
+          <thead>
+            <tr>
+              <th scope="col">Browser</th>
+              <th scope="col">Address</th>
+              <th scope="col">Signed in</th>
+              <th scope="col">Good until</th>
+              <th scope="col">
+                <span class="visually-hidden">Action</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {browsers.data.browsers.map((browser) => (
+              <tr key={browser.id}>
+                <th scope="row">
+                  <span>{browser.current ? 'This browser' : `Another (${browser.id.slice(0, 8)})`}</span>
+                </th>
+                <td data-label="Address">{browser.clientIp}</td>
+                <td data-label="Signed in">{moment(browser.createdAtMs)}</td>
+                <td data-label="Good until">{moment(browser.expiresAtMs)}</td>
+                <td>
+                  {!browser.current && (
+                    <button
+                      type="button"
+                      class="button slim"
+                      disabled={action.busy}
+                      onClick={() =>
+                        action.run(async () => {
+                          await api('POST', '/web/browsers/end', { id: browser.id });
+                          browsers.reload();
+                        })
+                      }
+                    >
+                      Sign out<span class="visually-hidden"> browser {browser.id.slice(0, 8)}</span>
+                    </button>
+                  )}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      {idle.timeoutMs > 0 && (
+        <p class="panel-body quiet small">
+          A browser is signed out after {limit(idle.timeoutMs)} without activity in any of its tabs (web_idle_timeout).
+        </p>
+      )}
+    </section>
+  );
+}
