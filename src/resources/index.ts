@@ -22,7 +22,7 @@ export { compileMatcher } from './matcher.ts';
 export { ORIGIN_LABEL } from './metadata.ts';
 export type { Node } from './node.ts';
 export { ConfigError } from './problems.ts';
-export { formatYaml, formatYamlStream, plainResource, readResources } from './resource-file.ts';
+export { plainResource } from './resource-file.ts';
 export { conditionsOf, type FilledConditions, type Role, type RoleOptions } from './role.ts';
 export type { KubernetesResource } from './role-conditions.ts';
 export { sampleConfig } from './sample-config.ts';
