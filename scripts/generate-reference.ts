@@ -1,9 +1,10 @@
-// Writes docs/reference/config.md and docs/reference/resources.md from the schemas. `--check` only says whether they are current.
+// Writes docs/reference: config.md and resources.md from the schemas, commands.md from the command lines. `--check` only says whether they are current.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { commandsPage } from './commands-page.ts';
 import { referencePages } from './reference-pages.ts';
 
 const folder = new URL('../docs/reference/', import.meta.url);
-const pages = referencePages();
+const pages = { ...referencePages(), 'commands.md': commandsPage() };
 
 if (process.argv.includes('--check')) {
   const stale = Object.entries(pages).filter(([name, text]) => read(new URL(name, folder)) !== text);
