@@ -6,6 +6,7 @@ import { createDesktopGateway, type DesktopGateway } from '../gateways/desktop/g
 import { createKubeGateway } from '../gateways/kube/gateway.ts';
 import { createMysqlGateway } from '../gateways/mysql/gateway.ts';
 import { createPostgresGateway } from '../gateways/postgres/gateway.ts';
+import { createRedisGateway } from '../gateways/redis/gateway.ts';
 import { createEmbeddedNode } from '../gateways/ssh/embedded-node.ts';
 import { createSshGateway, type SshGateway } from '../gateways/ssh/gateway.ts';
 import type { CertAuthority } from '../identity/types.ts';
@@ -117,6 +118,13 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
     listeners.push({ server, addr: proxy.mysql_listen_addr, name: 'mysql', purpose: 'MySQL and MariaDB' });
   }
 
+  const redis = createRedisGateway({ clock, log, sessions, policy, ca, tls: certificate });
+  tunnels.set(ALPN_DATABASE.redis, { readsTarget: false, open: (stream, info) => redis.acceptTunnel(stream, info) });
+  if (proxy.redis_listen_addr !== undefined) {
+    const server = nativeListener((socket, info) => redis.accept(socket, info));
+    listeners.push({ server, addr: proxy.redis_listen_addr, name: 'redis', purpose: 'Redis' });
+  }
+
   const kube = createKubeGateway({ clock, log, audit, policy, sessions, ca });
   if (proxy.kube_listen_addr !== undefined) {
     const server = createHttpServer(kube, clientCertificateOptions(certificate.current, ca.tlsUserCa));
@@ -139,6 +147,7 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
       kube.close();
       postgres.close();
       mysql.close();
+      redis.close();
       await ssh.close();
     },
   };

@@ -79,18 +79,20 @@ export class DbUpstreamTls {
   }
 
   /**
-   * Starts TLS on a connected socket and checks the server (resource, `tls.mode`).
+   * Starts TLS on a connected socket and checks the server (resource, `tls.mode`). The gateway's client certificate is shown where it signs in by it, and
+   * with `alwaysCertificate` also where it does so by password.
    * @throws {NightlatchError} `unavailable` when the handshake fails or the server's certificate is not the one demanded; the signal's reason.
    */
   async connect(
     socket: net.Socket,
     database: Database,
     dbUser: string,
-    options: { alpn?: string; signal: AbortSignal },
+    options: { alpn?: string; signal: AbortSignal; alwaysCertificate?: boolean },
   ): Promise<tls.TLSSocket> {
     const { mode, server_name: configuredName } = database.spec.tls;
     const host = configuredName ?? databaseAddress(database).host;
-    const secureContext = await this.#context(database, dbUser);
+    const byCertificate = options.alwaysCertificate === true || database.spec.auth === undefined;
+    const secureContext = await this.#context(database, byCertificate ? dbUser : undefined);
     options.signal.throwIfAborted();
     return new Promise((resolve, reject) => {
       const secure = tls.connect({
@@ -128,13 +130,12 @@ export class DbUpstreamTls {
     });
   }
 
-  async #context(database: Database, dbUser: string): Promise<tls.SecureContext> {
+  async #context(database: Database, dbUser: string | undefined): Promise<tls.SecureContext> {
     const { mode, ca_cert: caPem, ca_cert_file: caFile } = database.spec.tls;
-    const byCertificate = database.spec.auth === undefined;
-    const key = JSON.stringify([mode, caPem, caFile, byCertificate ? dbUser : null]);
+    const key = JSON.stringify([mode, caPem, caFile, dbUser ?? null]);
     const known = await this.#contexts.get(key);
     if (known !== undefined && known.goodUntilMs > this.#clock.wallMs()) return known.context;
-    const making = this.#make(caPem, caFile, byCertificate ? dbUser : undefined);
+    const making = this.#make(caPem, caFile, dbUser);
     this.#contexts.delete(key);
     this.#contexts.set(key, making);
     const [oldest] = this.#contexts.keys();
