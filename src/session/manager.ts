@@ -10,6 +10,7 @@ import type { LivePolicy, PolicySnapshot } from '../policy/snapshot.ts';
 import { DeadlineQueue } from './deadline-queue.ts';
 import { IdleClock } from './idle-clock.ts';
 import { type EndRequest, ManagedSession, type SessionHost } from './live-session.ts';
+import { disconnectEvent, type EndTimes, endEvent, identityFields, rejectEvent, startEvent } from './session-events.ts';
 import { endText } from './texts.ts';
 import type {
   LiveSession,
@@ -97,18 +98,8 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
       );
     }
     this.#counts.set(countKey, count + 1);
-    const policy = this.#effectivePolicy(spec.user);
-    const idleTimeoutMs = spec.exemptFromIdle === undefined ? policy.timeoutMs : 0;
     try {
-      await this.#audit.emit({
-        event: 'session.start',
-        code: 'T2000I',
-        ...identityFields(id, spec),
-        idle_timeout_ms: idleTimeoutMs,
-        timeout_source: policy.timeoutSource,
-        ...(spec.exemptFromIdle === undefined ? {} : { idle_exempt: spec.exemptFromIdle }),
-        ...spec.auditFields,
-      });
+      await this.#audit.emit(startEvent(id, { spec, policy: this.#effectivePolicy(spec.user) }));
     } catch (error) {
       this.#uncount(spec);
       this.#log.error('no session starts while the audit log cannot be written', { error: errorMessage(error) });
@@ -126,6 +117,7 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
     this.#observer?.opened(session.describe());
     // While the event was being written, the policy may have changed under the session.
     this.#apply(session);
+    if (this.#draining) session.requestEnd({ cause: 'gateway_shutdown' });
     return { ok: true, session };
   }
 
@@ -215,79 +207,31 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
   }
 
   async #end(session: ManagedSession, request: EndRequest): Promise<void> {
-    const closedAtMs = this.clock.now();
-    const closedAtWallMs = this.clock.wallMs();
+    const { cause, deadlineMs } = request;
+    const { id: sid, spec, policy } = session;
     const described = session.describe();
-    const facts = session.leaveClocks();
+    const overshootMs = deadlineMs === undefined ? undefined : this.clock.now() - deadlineMs;
+    const times: EndTimes = { ...session.leaveClocks(), closedAtWallMs: this.clock.wallMs(), overshootMs };
     this.#lifetimes.remove(session.lifetimeSlot);
-    const { policy, spec } = session;
-    const { cause, detail, by, deadlineMs } = request;
-    const text = endText({
-      cause,
-      policy,
-      ...(detail === undefined ? {} : { detail }),
-      ...(by === undefined ? {} : { by }),
-    });
-    const end: SessionEnd = { cause, text, tell: cause !== 'client_closed' };
-    const overshootMs = deadlineMs === undefined ? undefined : closedAtMs - deadlineMs;
-    const iso = (wallMs: number) => new Date(wallMs).toISOString();
+    const end: SessionEnd = { cause, text: endText({ ...request, policy }), tell: cause !== 'client_closed' };
 
-    const written = this.#audit
-      .emit({
-        event: 'client.disconnect',
-        code: 'T3006I',
-        ...identityFields(session.id, spec),
-        cause,
-        reason: text,
-        idle_timeout_ms: spec.exemptFromIdle === undefined ? policy.timeoutMs : 0,
-        timeout_source: policy.timeoutSource,
-        last_activity: iso(facts.lastActivityWallMs),
-        last_activity_kind: session.lastActivityKind,
-        closed_at: iso(closedAtWallMs),
-        ...(overshootMs === undefined
-          ? {}
-          : { deadline: iso(closedAtWallMs - overshootMs), overshoot_ms: Math.round(overshootMs * 1000) / 1000 }),
-        ...(session.warnedAtWallMs === undefined ? {} : { warned_at: iso(session.warnedAtWallMs) }),
-        ...(by === undefined ? {} : { ended_by: by }),
-      })
-      .catch((error: unknown) => {
-        // INVARIANT: a log that cannot be written keeps no session open.
-        this.#log.error('a session is ended without its audit event', {
-          sid: session.id,
-          cause,
-          error: errorMessage(error),
-        });
-      });
-    await this.#atMost(AUDIT_LIMIT_MS, written);
+    // INVARIANT: a log that cannot be written keeps no session open.
+    const lost = (error: unknown): void =>
+      this.#log.error('an audit event of the end of a session was lost', { sid, cause, error: errorMessage(error) });
+    await this.#atMost(AUDIT_LIMIT_MS, this.#audit.emit(disconnectEvent(session, request, end, times)).catch(lost));
 
     let cut = false;
-    const closed = session.control.close(end).catch((error: unknown) => {
-      this.#log.warn('closing a session failed; it is cut', { sid: session.id, error: errorMessage(error) });
+    const closing = async (): Promise<void> => session.control.close(end);
+    const closed = closing().catch((error: unknown) => {
+      this.#log.warn('closing a session failed; it is cut', { sid, error: errorMessage(error) });
       cut = true;
     });
     if (!(await this.#atMost(CLOSE_LIMIT_MS, closed)) || cut) session.control.abort();
 
-    const endedAtMs = this.clock.now();
-    const lastEvent = this.#audit
-      .emit({
-        event: 'session.end',
-        code: 'T2004I',
-        ...identityFields(session.id, spec),
-        cause,
-        idle_timeout_ms: spec.exemptFromIdle === undefined ? policy.timeoutMs : 0,
-        timeout_source: policy.timeoutSource,
-        longest_idle_ms: Math.round(facts.longestIdleMs),
-        session_start: iso(session.startedAtWallMs),
-        session_stop: iso(this.clock.wallMs()),
-        duration_ms: Math.round(endedAtMs - session.startedAtMs),
-        ...spec.auditFields,
-      })
-      .catch((error: unknown) => {
-        this.#log.error('the audit event of a session end was lost', { sid: session.id, error: errorMessage(error) });
-      });
-    await this.#atMost(AUDIT_LIMIT_MS, lastEvent);
+    const now = { wallMs: this.clock.wallMs(), ms: this.clock.now() };
+    await this.#atMost(AUDIT_LIMIT_MS, this.#audit.emit(endEvent(session, end, times, now)).catch(lost));
 
-    this.#sessions.delete(session.id);
+    this.#sessions.delete(sid);
     this.#uncount(spec);
     this.#bySlot[session.lifetimeSlot] = undefined;
     this.#freeSlots.push(session.lifetimeSlot);
@@ -336,18 +280,9 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
   ): Promise<OpenResult> {
     this.#observer?.rejected(cause);
     if (cause !== 'audit_unavailable') {
-      const written = this.#audit
-        .emit({
-          event: 'session.reject',
-          code: 'T1006W',
-          ...identityFields(id, spec),
-          cause,
-          reason: text,
-          ...spec.auditFields,
-        })
-        .catch((error: unknown) => {
-          this.#log.error('the audit event of a refused session was lost', { error: errorMessage(error) });
-        });
+      const written = this.#audit.emit(rejectEvent(id, spec, cause, text)).catch((error: unknown) => {
+        this.#log.error('the audit event of a refused session was lost', { error: errorMessage(error) });
+      });
       await this.#atMost(AUDIT_LIMIT_MS, written);
     }
     return { ok: false, cause, text };
@@ -451,20 +386,4 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
 
 function lockText(lock: { readonly spec: { readonly message?: string | undefined } }): string {
   return lock.spec.message === undefined || lock.spec.message === '' ? 'a lock is in force' : lock.spec.message;
-}
-
-/** The fields that every event of a session carries; the names are Teleport's where it has them. */
-function identityFields(id: string, spec: SessionSpec): Record<string, unknown> {
-  return {
-    sid: id,
-    user: spec.user,
-    login: spec.login,
-    session_kind: spec.kind,
-    protocol: spec.protocol,
-    target_kind: spec.target.kind,
-    server_id: spec.target.name,
-    server_hostname: spec.target.displayName,
-    server_addr: spec.target.addr,
-    'addr.remote': spec.clientAddr,
-  };
 }
