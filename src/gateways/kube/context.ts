@@ -6,6 +6,7 @@ import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { KubeCluster } from '../../resources/index.ts';
 import type { SessionManager, SessionTarget } from '../../session/types.ts';
 import type { Impersonation } from './headers.ts';
+import type { InFlightRequests } from './in-flight.ts';
 import type { KubeRequestInfo } from './request-info.ts';
 import type { KubeUpstreams } from './upstream.ts';
 
@@ -17,6 +18,7 @@ export interface KubeContext {
   readonly policy: LivePolicy;
   readonly sessions: SessionManager;
   readonly upstreams: KubeUpstreams;
+  readonly inFlight: InFlightRequests;
 }
 
 /** A request that the gateway has understood: who, where, what. */

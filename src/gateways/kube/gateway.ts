@@ -12,6 +12,7 @@ import type { SessionManager } from '../../session/types.ts';
 import { routeRequest } from './admission.ts';
 import type { KubeCall, KubeContext } from './context.ts';
 import { Denials } from './denials.ts';
+import { InFlightRequests } from './in-flight.ts';
 import { readRequestInfo } from './request-info.ts';
 import { handleRequest } from './requests.ts';
 import { type KubeFailure, refuseUpgrade, sendFailure } from './status.ts';
@@ -40,7 +41,8 @@ export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
   const { clock, log, policy, ca } = deps;
   const upstreams = new KubeUpstreams(clock);
   const denials = new Denials(clock);
-  const context: KubeContext = { ...deps, upstreams };
+  const inFlight = new InFlightRequests(clock, policy);
+  const context: KubeContext = { ...deps, upstreams, inFlight };
   const identities = new WeakMap<TLSSocket, Identity>();
 
   function identify(socket: TLSSocket): Identity | string {
@@ -109,7 +111,10 @@ export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
         socket.destroy();
       });
     },
-    close: () => upstreams.close(),
+    close() {
+      inFlight.close();
+      upstreams.close();
+    },
   };
 }
 

@@ -20,6 +20,8 @@ const HOP_BY_HOP = new Set([
   'upgrade',
   'http2-settings',
   'host',
+  // Answered by the gateway's own HTTP server.
+  'expect',
 ]);
 
 /**

@@ -113,6 +113,8 @@ class ResponseControl implements SessionControl {
   readonly #response: ServerResponse;
   /** How the end is told where the response has begun; undefined where it cannot be. */
   tellEnd: ((text: string) => string | undefined) | undefined;
+  /** What was sent last has not come to its end: an event put in here could not be read. */
+  midLine = false;
 
   constructor(response: ServerResponse) {
     this.#response = response;
@@ -173,7 +175,10 @@ async function forward(
   const { info } = call;
   const filtered = !grant.unrestricted && info.isResource && (info.verb === 'list' || info.verb === 'watch');
   const abort = session?.abortUpstream ?? new AbortController();
+  const leave =
+    session === undefined ? context.inFlight.enter(call, impersonation.user, () => breakOff(response)) : undefined;
   response.once('close', () => {
+    leave?.();
     abort.abort();
     void session?.session?.end(response.writableFinished ? 'target_closed' : 'client_closed');
   });
@@ -211,8 +216,9 @@ async function forward(
     response.writeHead(answer.statusCode, headers);
     response.flushHeaders?.();
     session?.session?.ready();
-    if (session !== undefined) session.tellEnd = endTeller(call, raw);
-    relayBody(body, response, filter, context, call);
+    const teller = endTeller(call, raw);
+    if (session !== undefined) session.tellEnd = (text) => (session.midLine ? undefined : teller?.(text));
+    relayBody(body, response, filter, context, call, session);
   } catch (error) {
     fail(context, call, response, error);
   }
@@ -224,9 +230,14 @@ function relayBody(
   filter: BodyFilter | undefined,
   context: KubeContext,
   call: KubeCall,
+  session: ResponseControl | undefined,
 ): void {
   body.on('error', () => breakOff(response));
   if (filter === undefined) {
+    if (session !== undefined)
+      body.on('data', (chunk: Buffer) => {
+        session.midLine = call.info.verb === 'watch' && chunk.at(-1) !== 0x0a;
+      });
     body.pipe(response);
     return;
   }

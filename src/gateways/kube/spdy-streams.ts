@@ -93,6 +93,12 @@ export class SpdyStreams implements StreamProtocol {
     return encodeData(id, bytes, true);
   }
 
+  /** Undefined for a stream that is over: its frames may cross with the end. */
+  #nameOf(id: number): StreamName | undefined {
+    if (id > this.#lastStreamId) throw new DecodeError(`SPDY data for stream ${id}, which was never opened`);
+    return this.#streams.get(id)?.name;
+  }
+
   #idOf(name: StreamName): number | undefined {
     for (const [id, stream] of this.#streams) if (stream.name === name) return id;
     return undefined;
@@ -108,12 +114,12 @@ export class SpdyStreams implements StreamProtocol {
           throw new DecodeError(`SPDY stream of the unknown type ${JSON.stringify(streamName)}`);
         if (this.#streams.size >= MAX_STREAMS) throw new DecodeError('too many SPDY streams');
         this.#streams.set(id, { name: streamName as StreamName, clientDone: fin, targetDone: false });
-        this.#lastStreamId = id;
+        this.#lastStreamId = Math.max(this.#lastStreamId, id);
         if (purpose === 'portforward' && streamName === 'data') listener.forwarded(headers?.get('port') ?? '');
         if (this.#streams.size === expectedStreams) this.#client.stopReadingHeaders();
       },
       dataFrame: (id) => {
-        name = this.#streams.get(id)?.name;
+        name = this.#nameOf(id);
         return tty && name === 'stdin';
       },
       data: (_id, length, bytes) => {
@@ -134,7 +140,7 @@ export class SpdyStreams implements StreamProtocol {
     return {
       synStream: () => undefined,
       dataFrame: (id) => {
-        name = this.#streams.get(id)?.name;
+        name = this.#nameOf(id);
         return tty && name === 'stdout';
       },
       data: (_id, length, bytes) => {

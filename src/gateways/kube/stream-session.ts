@@ -21,7 +21,7 @@ const HANGUP_KEYS = Uint8Array.of(3, 4);
 const NOTHING = new Uint8Array(0);
 
 /** What becomes of a shell in a container when its session is ended by the gateway. */
-type ExecCleanup = 'none' | 'hangup';
+export type ExecCleanup = 'none' | 'hangup';
 
 /** A notice for a terminal that waits for a place to be put in. */
 type Notice = { readonly kind: 'warning' | 'cancelled'; readonly text: string };

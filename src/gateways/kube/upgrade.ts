@@ -141,7 +141,8 @@ export async function handleUpgrade(
 
 function purposeOf({ info, method }: KubeCall): Purpose | undefined {
   if (!info.isResource || info.name === '') return undefined;
-  if (info.subresource === 'proxy') return 'proxy';
+  // Through a node's proxy the kubelet runs commands past the streams that the gateway reads.
+  if (info.subresource === 'proxy') return info.resource === 'nodes' ? undefined : 'proxy';
   if (method !== 'GET' && method !== 'POST') return undefined;
   const { resource, apiGroup, subresource } = info;
   if (resource !== 'pods' || apiGroup !== '') return undefined;
