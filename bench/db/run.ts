@@ -1,0 +1,323 @@
+// `npm run bench:db`: the PostgreSQL gateway beside pgbouncer (session pooling) and HAProxy, interleaved on one machine; medians. Writes
+// bench/results/db.md. `BENCH_SECONDS` and `BENCH_ROUNDS` shorten it, `BENCH_PARTS` chooses: tps, copy, connect, memory, idle.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
+import { join } from 'node:path';
+import { cpuSeconds, Lab, median, type Peer, PG_BIN, quantile, residentBytes } from './lab.ts';
+
+const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 5);
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
+const PARTS = new Set((process.env['BENCH_PARTS'] ?? 'tps,copy,connect,memory,idle').split(','));
+const COPY_MB = Number(process.env['BENCH_COPY_MB'] ?? 1024);
+const CLIENTS = [1, 8, 64];
+
+const lab = new Lab();
+const lines: string[] = [];
+const say = (line = ''): void => {
+  console.log(line);
+  lines.push(line);
+};
+
+/** A way to the server: through a peer, plain or with TLS, or straight to it. */
+interface Way {
+  readonly name: string;
+  readonly peer: Peer | undefined;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+function ways(serverPort: number, peers: readonly Peer[], tls: boolean): Way[] {
+  const base = {
+    PGHOST: '127.0.0.1',
+    PGUSER: 'postgres',
+    PGDATABASE: 'postgres',
+    LD_LIBRARY_PATH: lab.libpq18,
+    PATH: process.env['PATH'],
+  };
+  const all: Way[] = peers.map((peer) => ({
+    name: peer.name,
+    peer,
+    env: tls
+      ? {
+          ...base,
+          PGPORT: String(peer.tlsPort),
+          PGSSLMODE: 'require',
+          ...(peer.credential === undefined
+            ? {}
+            : { PGSSLCERT: peer.credential.certFile, PGSSLKEY: peer.credential.keyFile }),
+          ...(peer.direct ? { PGSSLNEGOTIATION: 'direct' } : {}),
+        }
+      : { ...base, PGPORT: String(peer.plainPort), PGSSLMODE: 'disable' },
+  }));
+  if (!tls)
+    all.unshift({
+      name: 'direct',
+      peer: undefined,
+      env: { ...base, PGPORT: String(serverPort), PGSSLMODE: 'disable' },
+    });
+  return all;
+}
+
+async function output(child: ChildProcess): Promise<string> {
+  let out = '';
+  let err = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    out += chunk.toString();
+  });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    err += chunk.toString();
+  });
+  const [code] = (await once(child, 'close')) as [number];
+  if (code !== 0) throw new Error(`${child.spawnfile} failed: ${err}`);
+  return out;
+}
+
+async function pgbench(way: Way, args: readonly string[]): Promise<{ tps: number; cpuPerMillion: number }> {
+  const before = way.peer === undefined ? 0 : cpuSeconds(way.peer.child);
+  const text = await output(spawn(join(PG_BIN, 'pgbench'), ['-n', '-S', ...args], { env: way.env }));
+  const cpu = (way.peer === undefined ? 0 : cpuSeconds(way.peer.child)) - before;
+  const transactions = Number(/actually processed: (\d+)/.exec(text)![1]);
+  const tps = Number(/tps = ([\d.]+)/.exec(text)![1]);
+  return { tps, cpuPerMillion: (cpu / transactions) * 1e6 };
+}
+
+function ratios(values: ReadonlyMap<string, number>, name: string): string {
+  const own = values.get(name)!;
+  return ['pgbouncer', 'haproxy'].map((peer) => (own / values.get(peer)!).toFixed(2)).join(' / ');
+}
+
+async function measureTps(serverPort: number, peers: readonly Peer[]): Promise<void> {
+  say(`## Transactions a second: \`pgbench -S -M prepared\`, ${ROUNDS} × ${SECONDS} s, medians\n`);
+  say('CPU: seconds of the proxy for a million transactions. Ratios: nightlatch to pgbouncer / HAProxy.\n');
+  for (const tls of [false, true]) {
+    say(`### ${tls ? 'TLS from the client' : 'Plain'}\n`);
+    const list = ways(serverPort, peers, tls);
+    say(
+      `| clients | ${list.map((way) => way.name).join(' | ')} | ratio | CPU ${list
+        .filter((way) => way.peer)
+        .map((way) => way.name)
+        .join(', ')} |`,
+    );
+    say(`|---|${list.map(() => '---|').join('')}---|---|`);
+    for (const clients of CLIENTS) {
+      const tps = new Map(list.map((way) => [way.name, [] as number[]]));
+      const cpu = new Map(list.map((way) => [way.name, [] as number[]]));
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const way of list) {
+          const result = await pgbench(way, [
+            '-M',
+            'prepared',
+            '-c',
+            String(clients),
+            '-j',
+            String(Math.min(clients, 2)),
+            '-T',
+            String(SECONDS),
+          ]);
+          tps.get(way.name)!.push(result.tps);
+          cpu.get(way.name)!.push(result.cpuPerMillion);
+        }
+      }
+      const medians = new Map([...tps].map(([name, values]) => [name, median(values)]));
+      const cells = list.map((way) => Math.round(medians.get(way.name)!).toLocaleString('en'));
+      const used = list.filter((way) => way.peer).map((way) => median(cpu.get(way.name)!).toFixed(1));
+      say(`| ${clients} | ${cells.join(' | ')} | ${ratios(medians, 'nightlatch')} | ${used.join(', ')} |`);
+    }
+    say();
+  }
+}
+
+async function measureConnect(serverPort: number, peers: readonly Peer[]): Promise<void> {
+  say(`## Connections a second: \`pgbench -C -S -c 8\`, ${ROUNDS} × ${SECONDS} s, medians\n`);
+  say('| | direct | pgbouncer | haproxy | nightlatch | nightlatch (streams) |\n|---|---|---|---|---|---|');
+  for (const tls of [false, true]) {
+    const list = ways(serverPort, peers, tls);
+    const rates = new Map(list.map((way) => [way.name, [] as number[]]));
+    for (let round = 0; round < ROUNDS; round++)
+      for (const way of list)
+        rates.get(way.name)!.push((await pgbench(way, ['-C', '-c', '8', '-j', '2', '-T', String(SECONDS)])).tps);
+    const cell = (name: string): string => (rates.has(name) ? String(Math.round(median(rates.get(name)!))) : '–');
+    say(
+      `| ${tls ? 'TLS' : 'plain'} | ${['direct', 'pgbouncer', 'haproxy', 'nightlatch', 'nightlatch (streams)'].map(cell).join(' | ')} |`,
+    );
+  }
+  say();
+}
+
+async function copy(way: Way, direction: 'out' | 'in'): Promise<{ rate: number; cpu: number }> {
+  const before = way.peer === undefined ? 0 : cpuSeconds(way.peer.child);
+  const started = performance.now();
+  const psql = (sql: string): ChildProcess =>
+    spawn(join(PG_BIN, 'psql'), ['-XAtqc', sql], { env: way.env, stdio: ['pipe', 'pipe', 'pipe'] });
+  if (direction === 'out') {
+    const child = spawn('sh', ['-c', `exec ${PG_BIN}/psql -XAtqc 'copy big to stdout' > /dev/null`], {
+      env: way.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    await output(child);
+  } else {
+    const child = spawn('sh', ['-c', `exec ${PG_BIN}/psql -XAtqc 'copy into_here from stdin' < ${lab.dir}/big`], {
+      env: way.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    await output(child);
+  }
+  const seconds = (performance.now() - started) / 1000;
+  if (direction === 'in') await output(psql('truncate into_here'));
+  const cpu = (way.peer === undefined ? 0 : cpuSeconds(way.peer.child)) - before;
+  return { rate: COPY_MB / seconds, cpu: cpu / (COPY_MB / 1024) };
+}
+
+async function measureCopy(serverPort: number, peers: readonly Peer[]): Promise<void> {
+  const [first] = ways(serverPort, peers, false);
+  const psql = (sql: string): Promise<string> =>
+    output(spawn(join(PG_BIN, 'psql'), ['-XAtqc', sql], { env: first!.env }));
+  await psql(
+    `create unlogged table big as select repeat('x', 1023) as line from generate_series(1, ${COPY_MB * 1024})`,
+  );
+  await psql('create unlogged table into_here (line text)');
+  await output(spawn('sh', ['-c', `${PG_BIN}/psql -XAtqc 'copy big to stdout' > ${lab.dir}/big`], { env: first!.env }));
+  say(`## COPY of ${COPY_MB} MB, ${ROUNDS} rounds, medians: MB/s, and seconds of the proxy's CPU a GB\n`);
+  say('| | direct | pgbouncer | haproxy | nightlatch | nightlatch (streams) | ratio |\n|---|---|---|---|---|---|---|');
+  for (const tls of [false, true]) {
+    for (const direction of ['out', 'in'] as const) {
+      const list = ways(serverPort, peers, tls);
+      const rates = new Map(list.map((way) => [way.name, [] as number[]]));
+      const used = new Map(list.map((way) => [way.name, [] as number[]]));
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const way of list) {
+          const { rate, cpu } = await copy(way, direction);
+          rates.get(way.name)!.push(rate);
+          used.get(way.name)!.push(cpu);
+        }
+      }
+      const medians = new Map([...rates].map(([name, values]) => [name, median(values)]));
+      const cell = (name: string): string =>
+        medians.has(name) ? `${Math.round(medians.get(name)!)}, ${median(used.get(name)!).toFixed(2)} s` : '–';
+      say(
+        `| ${direction}, ${tls ? 'TLS' : 'plain'} | ${['direct', 'pgbouncer', 'haproxy', 'nightlatch', 'nightlatch (streams)'].map(cell).join(' | ')} | ${ratios(medians, 'nightlatch')} |`,
+      );
+    }
+  }
+  say();
+}
+
+async function measureMemory(): Promise<void> {
+  say('## Memory of an idle session, kB (both legs; resident memory before and after)\n');
+  say('pgbouncer opens its server connection at the first query, so its figure has one leg less.\n');
+  say('| sessions | | pgbouncer | haproxy | nightlatch |\n|---|---|---|---|---|');
+  for (const count of [1000, 5000]) {
+    for (const tls of [false, true]) {
+      const cells: string[] = [];
+      for (const kind of ['pgbouncer', 'haproxy', 'nightlatch'] as const) {
+        const serverPort = await lab.fakePostgres();
+        const own = await lab.gateway({ serverPort, auditQueries: false, dataPath: 'auto' });
+        const peer =
+          kind === 'nightlatch'
+            ? own
+            : kind === 'pgbouncer'
+              ? await lab.pgbouncer(serverPort)
+              : await lab.haproxy(serverPort);
+        // A few sessions first, for what is made once.
+        for (const warm of [true, false]) {
+          const ask = async (): Promise<number> => {
+            if (kind !== 'nightlatch') return residentBytes(peer.child);
+            const answer = once(peer.child, 'message') as Promise<[{ rss: number }]>;
+            peer.child.send({ ask: 'memory' });
+            return (await answer)[0].rss;
+          };
+          const before = await ask();
+          const clients = lab.idleClients({
+            port: tls ? peer.tlsPort : peer.plainPort,
+            count: warm ? 100 : count,
+            direct: peer.direct,
+            ...(tls ? { tls: own.credential! } : {}),
+          });
+          await once(clients, 'message');
+          await new Promise((resolve) => setTimeout(resolve, 1000));
+          if (!warm) cells.push((((await ask()) - before) / count / 1024).toFixed(1));
+          const gone = once(clients, 'exit');
+          clients.send('stop');
+          await gone;
+          await new Promise((resolve) => setTimeout(resolve, 500));
+        }
+        for (const child of [own.child, peer.child]) child.kill('SIGKILL');
+      }
+      say(`| ${count} | ${tls ? 'TLS' : 'plain'} | ${cells.join(' | ')} |`);
+    }
+  }
+  say();
+}
+
+async function measureIdle(): Promise<void> {
+  const count = 1000;
+  say(`## How late ${count} TLS sessions are ended that are idle for 2 s, ms\n`);
+  say('As the client sees it: from ReadyForQuery to the end of its connection.\n');
+  say('| | median | p99 | worst | told why |\n|---|---|---|---|---|');
+  const serverPort = await lab.fakePostgres();
+  const own = await lab.gateway({ serverPort, auditQueries: false, dataPath: 'auto', idleTimeout: '2s' });
+  for (const peer of [await lab.pgbouncer(serverPort, 2), await lab.haproxy(serverPort, 2000), own]) {
+    const clients = lab.idleClients({
+      port: peer.tlsPort,
+      count,
+      direct: peer.direct,
+      tls: own.credential!,
+      timeoutMs: 2000,
+    });
+    const result = await new Promise<{ lateness: number[]; messages: number } | undefined>((resolve) => {
+      clients.on('message', (message: { lateness?: number[]; messages?: number }) => {
+        if (message.lateness !== undefined) resolve({ lateness: message.lateness, messages: message.messages ?? 0 });
+      });
+      clients.once('exit', () => resolve(undefined));
+      setTimeout(() => resolve(undefined), 30_000);
+    });
+    clients.kill();
+    if (result === undefined) say(`| ${peer.name} | not all were ended within 30 s | | | |`);
+    else {
+      const cells = [0.5, 0.99, 1].map((q) => quantile(result.lateness, q).toFixed(1));
+      say(`| ${peer.name} | ${cells.join(' | ')} | ${result.messages} of ${count} |`);
+    }
+  }
+  const answer = once(own.child, 'message') as Promise<[{ overshoots: number[] }]>;
+  own.child.send({ ask: 'overshoots' });
+  const [{ overshoots }] = await answer;
+  say(
+    `| nightlatch, by its audit log | ${[0.5, 0.99, 1].map((q) => quantile(overshoots, q).toFixed(1)).join(' | ')} | |`,
+  );
+  say();
+}
+
+try {
+  say('# Databases: the PostgreSQL gateway beside pgbouncer and HAProxy\n');
+  say(
+    `Node ${process.version}, ${cpus().length} × ${cpus()[0]!.model.trim()}; load before: ${loadavg()
+      .map((n) => n.toFixed(1))
+      .join(' ')}. Client, server and proxy share the cores.`,
+  );
+  say(
+    'Client: pgbench 15 with the libpq of PostgreSQL 18; server: PostgreSQL 15, upstream plain; statements not audited (`audit_queries: no`).\n',
+  );
+  if (PARTS.has('tps') || PARTS.has('copy') || PARTS.has('connect')) {
+    const serverPort = await lab.postgres();
+    const peers = [
+      await lab.pgbouncer(serverPort),
+      await lab.haproxy(serverPort),
+      await lab.gateway({ serverPort, auditQueries: false, dataPath: 'auto' }),
+      await lab.gateway({ serverPort, auditQueries: false, dataPath: 'streams' }),
+    ];
+    await output(
+      spawn(join(PG_BIN, 'pgbench'), ['-i', '-q', '-s', '10'], { env: ways(serverPort, peers, false)[0]!.env }),
+    );
+    if (PARTS.has('tps')) await measureTps(serverPort, peers);
+    if (PARTS.has('copy')) await measureCopy(serverPort, peers);
+    if (PARTS.has('connect')) await measureConnect(serverPort, peers);
+  }
+  if (PARTS.has('memory')) await measureMemory();
+  if (PARTS.has('idle')) await measureIdle();
+  mkdirSync(new URL('../results', import.meta.url), { recursive: true });
+  writeFileSync(new URL('../results/db.md', import.meta.url), `${lines.join('\n').trimEnd()}\n`);
+} finally {
+  await lab.stop();
+}
+process.exit(0);
