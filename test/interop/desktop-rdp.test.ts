@@ -1,6 +1,6 @@
 // Real xrdp with xorgxrdp, real Chromium with IronRDP, the gateway between them with the real session layer.
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { openDesk, startBrowser, type TestBrowser } from '../fixtures/desktop/browser.ts';
 import { makeCertificate } from '../fixtures/desktop/certificate.ts';
 import { until } from '../fixtures/desktop/processes.ts';
@@ -32,6 +32,12 @@ describe('RDP desktops: xrdp with xorgxrdp', { timeout: 115_000 }, () => {
     await browser?.end();
     await world?.close();
     await server?.stop();
+  });
+
+  // What one test leaves open is none of the next one's business.
+  afterEach(async () => {
+    for (const page of browser.pages()) await page.close();
+    await until('the end of all sessions', () => world.sessions.list().length === 0);
   });
 
   const desk = (options: Partial<Parameters<typeof openDesk>[2]> = {}) =>
@@ -81,7 +87,6 @@ describe('RDP desktops: xrdp with xorgxrdp', { timeout: 115_000 }, () => {
         'session.end T2004I',
       ],
     );
-    await at.page.close();
   });
 
   test('by CA; resizing, blur and a pointer that rests are no activity', async () => {
@@ -99,7 +104,6 @@ describe('RDP desktops: xrdp with xorgxrdp', { timeout: 115_000 }, () => {
     await at.page.evaluate('view.close()');
     await until('the end', () => world.sessions.list().length === 0);
     assert.equal(world.audit.last('client.disconnect')!['cause'], 'client_closed');
-    await at.page.close();
   });
 
   test('a password that the gateway keeps; refusals: no role, certificates, no password', async () => {
@@ -123,7 +127,6 @@ describe('RDP desktops: xrdp with xorgxrdp', { timeout: 115_000 }, () => {
       assert.equal(end.problem, problem);
       assert.match(end.text ?? '', text);
     }
-    await at.page.close();
   });
 
   test('the clipboard: text both ways, recorded; with the role option off, neither', async () => {
@@ -156,7 +159,6 @@ describe('RDP desktops: xrdp with xorgxrdp', { timeout: 115_000 }, () => {
     await shut.changed(picture);
     assert.equal(events(), count);
     world.policy.put(role('desktops', allow));
-    await shut.page.close();
   });
 
   test('killed, and locked: told at once, with the picture gone', async () => {
@@ -181,6 +183,5 @@ describe('RDP desktops: xrdp with xorgxrdp', { timeout: 115_000 }, () => {
     assert.match((await locked.hear('end')).text ?? '', /laptop stolen/);
     world.policy.remove('lock', 'l1');
     world.policy.put(user('alice', 'desktops'));
-    await locked.page.close();
   });
 });

@@ -181,6 +181,8 @@ export class BrowserSocket {
       }
       this.#answered = false;
       if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping();
+      // A page sees no pings; it needs a sign of life of its own.
+      this.control({ type: 'alive' });
       this.#ping = this.#nextPing();
     });
   }

@@ -25,6 +25,8 @@ export type DesktopControlMessage =
       readonly timeoutSource: string;
     }
   | { readonly type: 'kept'; readonly text: string }
+  /** Sent every 20 seconds: a page that hears nothing for longer has lost the gateway, and blanks the picture by itself. */
+  | { readonly type: 'alive' }
   /** The picture goes blank now; nothing but the close follows. */
   | {
       readonly type: 'end';

@@ -1,13 +1,5 @@
 import type { DesktopControlMessage, DesktopOpenMessage } from '../../../src/gateways/desktop/control-messages.ts';
-
-/** What the page learns from the gateway beside the desktop protocol, and when the connection is gone. */
-export interface ControlListener {
-  /** Set when the connection is made. */
-  socket: WebSocket | undefined;
-  message(message: DesktopControlMessage): void;
-  /** `reason` is the gateway's text where it closed the connection itself (code 4001). */
-  closed(code: number, reason: string): void;
-}
+import type { ControlListener } from './life.ts';
 
 /**
  * A WebSocket on which the gateway's text messages are the page's and its binary messages the desktop component's. It says

@@ -1,5 +1,6 @@
-import type { EndCause } from '../../../src/audit/events.ts';
-import type { DesktopControlMessage, DesktopProblem } from '../../../src/gateways/desktop/control-messages.ts';
+import type { DesktopEvents } from './events.ts';
+
+export type { DesktopEnd, DesktopEvents, DesktopReady, DesktopWarning } from './events.ts';
 
 /** A desktop to open in an element of the page. */
 export interface DesktopOptions {
@@ -18,30 +19,6 @@ export interface DesktopOptions {
   /** Whether to use the clipboard at all; the gateway has the last word. Default true. */
   readonly clipboard?: boolean;
   readonly on: DesktopEvents;
-}
-
-export type DesktopReady = Extract<DesktopControlMessage, { type: 'ready' }>;
-export type DesktopWarning = Extract<DesktopControlMessage, { type: 'warning' }>;
-
-export interface DesktopEnd {
-  /** `denied`: it was never opened; `lost`: the connection broke and nobody could say why. */
-  readonly cause: EndCause | 'denied' | 'lost';
-  /** For the user: reason, limit and where the limit comes from. */
-  readonly text: string;
-  /** What can be done about a desktop that did not open. */
-  readonly problem?: DesktopProblem;
-}
-
-export interface DesktopEvents {
-  ready?(info: DesktopReady): void;
-  /** The limit has changed. */
-  policy?(idleTimeoutMs: number, timeoutSource: string): void;
-  /** Show a countdown; any input keeps the session. */
-  warning?(warning: DesktopWarning): void;
-  /** The warning is over: take the countdown away, and say `text`. */
-  kept?(text: string): void;
-  /** Called once, when the picture is blank already. */
-  end(end: DesktopEnd): void;
 }
 
 /** An open desktop. */

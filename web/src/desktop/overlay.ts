@@ -1,4 +1,4 @@
-import type { DesktopEnd, DesktopWarning } from './desktop.ts';
+import type { DesktopEnd, DesktopWarning } from './events.ts';
 
 /** What covers a desktop: a countdown while it is about to end, and the reason when it has ended. */
 export interface DesktopOverlay {
