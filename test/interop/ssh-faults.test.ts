@@ -11,14 +11,14 @@ import { until } from '../fixtures/ssh/processes.ts';
 const ROOT = process.getuid?.() === 0;
 const ACCOUNT = ROOT ? 'nightlatch-test' : LOGIN;
 
-/** Processes whose command line holds a text, this one and its shells apart. */
-function processesWith(marker: string): number[] {
+/** Processes whose command line begins with these words. */
+function processesWith(command: string): number[] {
+  const wanted = `${command.replaceAll(' ', '\0')}\0`;
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {
       try {
-        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-        return line.includes(marker) && !line.startsWith('ssh ') && !line.includes('node');
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith(wanted);
       } catch {
         return false;
       }
