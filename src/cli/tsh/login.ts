@@ -18,7 +18,7 @@ import { describeSshCertificate, knownHostsLine } from '../common/identity-file.
 import { generateKeyPair, type KeyPair } from '../common/key-pair.ts';
 import { printable } from '../common/output.ts';
 import { type Profile, ProfileStore } from './profile.ts';
-import { type GlobalOptions, warnInsecure } from './sign-in.ts';
+import { type GlobalOptions, systemAuthorities, warnInsecure } from './sign-in.ts';
 import { status } from './status.ts';
 
 export interface LoginOptions extends GlobalOptions {
@@ -103,8 +103,9 @@ async function credentials(options: LoginOptions, ping: PingResponse, keys: KeyP
 }
 
 /**
- * Decides what the server's certificate is checked against: the pinned CA, the CA kept from an earlier sign-in, the system's CAs, or, where
- * somebody is there to ask, the CA that the server shows, after a yes.
+ * Decides what the server's certificate is checked against: the pinned CA or the one kept from an earlier sign-in, else the system's CAs, or,
+ * where somebody is there to ask, the CA that the server shows, after a yes.
+ * @throws {NightlatchError} `unauthenticated` for a wrong pin, and where nothing vouches for the server.
  */
 export async function establishTrust(
   target: TlsEndpoint,
@@ -115,35 +116,47 @@ export async function establishTrust(
     warnInsecure();
     return { endpoint: { ...target, insecure: true }, trust: 'insecure' };
   }
-  const address = formatAddress(target.host, target.port);
-  if (options.caPin !== undefined) {
-    const cas = await fetchAuthorities(target);
-    checkPin(cas.tlsHostCa, options.caPin, address);
-    return { endpoint: { ...target, ca: [cas.tlsHostCa] }, trust: 'cluster' };
-  }
-  const known = store.read(target.host);
-  const kept = known === undefined ? undefined : readIfThere(store.paths(known).cas);
-  const tls = await import('node:tls');
-  const candidates: readonly [trust: Trust, ca: readonly string[] | undefined][] = [
-    ['cluster', kept === undefined || known?.trust !== 'cluster' ? undefined : [kept]],
-    ['system', [...tls.rootCertificates, ...tls.getCACertificates('system'), ...tls.getCACertificates('extra')]],
+  const pinned = options.caPin === undefined ? undefined : await pinnedAuthority(target, options.caPin);
+  const kept = keptAuthority(target.host, store);
+  const own = pinned ?? kept;
+  const candidates: { trust: Trust; authorities: () => Promise<readonly string[]> }[] = [
+    { trust: 'system', authorities: systemAuthorities },
   ];
+  if (own !== undefined) candidates.unshift({ trust: 'cluster', authorities: async () => [own] });
   let refusal: UntrustedServerError | undefined;
-  for (const [trust, ca] of candidates) {
-    if (ca === undefined) continue;
-    const endpoint: TlsEndpoint = { ...target, ca };
-    const api = new ApiClient(endpoint);
+  for (const { trust, authorities } of candidates) {
+    const endpoint: TlsEndpoint = { ...target, ca: await authorities() };
     try {
-      await api.get<PingResponse>('/v1/ping');
+      await ping(endpoint);
       return { endpoint, trust };
     } catch (error) {
       if (!(error instanceof UntrustedServerError)) throw error;
       refusal ??= error;
-    } finally {
-      api.close();
     }
   }
-  return { endpoint: { ...target, ca: [await askToTrust(target, refusal!)] }, trust: 'cluster' };
+  const ca = await askToTrust(target, refusal!, own !== undefined);
+  return { endpoint: { ...target, ca: [ca] }, trust: 'cluster' };
+}
+
+async function ping(endpoint: TlsEndpoint): Promise<void> {
+  const api = new ApiClient(endpoint);
+  try {
+    await api.get<PingResponse>('/v1/ping');
+  } finally {
+    api.close();
+  }
+}
+
+/** The CA of an earlier sign-in with this host, where the server was verified by it. */
+function keptAuthority(host: string, store: ProfileStore): string | undefined {
+  const known = store.read(host);
+  return known?.trust === 'cluster' ? readIfThere(store.paths(known).cas) : undefined;
+}
+
+async function pinnedAuthority(target: TlsEndpoint, pin: string): Promise<string> {
+  const { tlsHostCa } = await fetchAuthorities(target);
+  checkPin(tlsHostCa, pin, formatAddress(target.host, target.port));
+  return tlsHostCa;
 }
 
 /** The CAs a server shows, from a server that is not known yet: to be compared with a pin, never used as they are. */
@@ -156,7 +169,14 @@ async function fetchAuthorities(target: TlsEndpoint): Promise<CertAuthoritiesRes
   }
 }
 
-async function askToTrust(target: TlsEndpoint, refusal: UntrustedServerError): Promise<string> {
+async function askToTrust(target: TlsEndpoint, refusal: UntrustedServerError, known: boolean): Promise<string> {
+  if (known) {
+    throw new NightlatchError(
+      'unauthenticated',
+      `${refusal.message}. It is not the authority that was trusted before: somebody may be in between. If the cluster was set up anew, run tsh logout --proxy=${target.host} first.`,
+      { cause: refusal },
+    );
+  }
   const hint = 'Pass --ca-pin with the pin that tctl status shows on the server.';
   if (!isInteractive()) throw new NightlatchError('unauthenticated', `${refusal.message}. ${hint}`, { cause: refusal });
   const cas = await fetchAuthorities(target);
@@ -234,8 +254,8 @@ async function keep(signIn: NewSignIn, store: ProfileStore): Promise<void> {
 }
 
 /**
- * The caller's standing with the new certificate. After `--insecure`, the CA that came with the sign-in is tried: if the server's certificate
- * verifies against it, later commands insist on it.
+ * The caller's standing with the new certificate. The CA that came with the sign-in is tried first: if the server's certificate verifies
+ * against it, later commands insist on it, also after `--insecure`; otherwise the operator has a certificate of another CA.
  */
 async function firstStatus(
   endpoint: TlsEndpoint,
@@ -250,7 +270,7 @@ async function firstStatus(
       api.close();
     }
   };
-  if (trust !== 'insecure') return { standing: await ask(endpoint), trust };
+  if (trust === 'cluster') return { standing: await ask(endpoint), trust };
   try {
     return { standing: await ask({ ...endpoint, insecure: false, ca: [hostCa] }), trust: 'cluster' };
   } catch (error) {

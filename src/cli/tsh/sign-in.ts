@@ -68,7 +68,7 @@ export async function openSignIn(options: GlobalOptions, store = new ProfileStor
   }
   return {
     profile,
-    endpoint: { ...endpointOf(profile, readIfThere(paths.cas), options.insecure), key, cert },
+    endpoint: { ...(await endpointOf(profile, readIfThere(paths.cas), options.insecure)), key, cert },
     keyFile: paths.key,
     sshCertificateFile: paths.sshCertificate,
     tlsCertificateFile: paths.tlsCertificate,
@@ -83,14 +83,25 @@ export function findProfile(options: GlobalOptions, store: ProfileStore): Profil
   return options.proxy === undefined ? store.read() : store.read(parseAddress(options.proxy).host);
 }
 
+/** The CAs that this computer trusts: Node's, the system's (SSL_CERT_FILE, SSL_CERT_DIR), and those of NODE_EXTRA_CA_CERTS. */
+export async function systemAuthorities(): Promise<string[]> {
+  const { getCACertificates, rootCertificates } = await import('node:tls');
+  return [...rootCertificates, ...getCACertificates('system'), ...getCACertificates('extra')];
+}
+
 /** Where the API of a profile's cluster is, and what its certificate is checked against. */
-export function endpointOf(profile: Profile, cas: string | undefined, insecure = false): Endpoint & { kind: 'tls' } {
+async function endpointOf(
+  profile: Profile,
+  cas: string | undefined,
+  insecure = false,
+): Promise<Endpoint & { kind: 'tls' }> {
   return {
     kind: 'tls',
     host: profile.host,
     port: profile.port,
     ...(insecure || profile.trust === 'insecure' ? { insecure: true } : {}),
     ...(profile.trust === 'cluster' && cas !== undefined ? { ca: [cas] } : {}),
+    ...(profile.trust === 'system' ? { ca: await systemAuthorities() } : {}),
   };
 }
 
