@@ -23,8 +23,15 @@ export function createCommand(name: string, description: string): Command {
     .exitOverride();
 }
 
-/** Parses the command line, runs what it says and sets the process's exit status. Never rejects. */
+/**
+ * Parses the command line, runs what it says and sets the process's exit status. Never rejects. A reader that goes away (`tctl get all | head`)
+ * ends the program in silence. Standard output is not touched here: a program that replaces us is to find it as it was.
+ */
 export async function runProgram(program: Command, argv: readonly string[] = process.argv): Promise<void> {
+  process.on('uncaughtException', (error) => {
+    // The daemon has a handler of its own, and goes on.
+    if (process.listenerCount('uncaughtException') === 1) process.exit(report(error));
+  });
   try {
     await program.parseAsync([...argv]);
   } catch (error) {

@@ -4,7 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NightlatchError } from '../../core/errors.ts';
 import type { Resource } from '../../resources/index.ts';
-import type { ResourceMessage, WriteMode, WriteResourceResponse } from '../../wire/api/messages.ts';
+import type {
+  ResourceMessage,
+  WriteMode,
+  WriteResourceRequest,
+  WriteResourceResponse,
+} from '../../wire/api/messages.ts';
 import type { ApiClient } from '../common/api-client.ts';
 import { readUserFile, writeFileAtomic } from '../common/files.ts';
 import { printable } from '../common/output.ts';
@@ -77,7 +82,8 @@ export async function create(
 
 async function write(api: ApiClient, resource: unknown, mode: WriteMode, confirm: boolean): Promise<void> {
   try {
-    const response = await api.post<WriteResourceResponse>('/v1/resources', { resource, mode, confirm });
+    const request: WriteResourceRequest = { resource, mode, confirm };
+    const response = await api.post<WriteResourceResponse>('/v1/resources', request);
     process.stdout.write(`${writtenText(response, mode)}\n`);
     for (const warning of response.warnings) process.stderr.write(`WARNING: ${printable(warning)}\n`);
   } catch (error) {

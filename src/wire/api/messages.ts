@@ -131,7 +131,7 @@ export interface StatusResponse {
   readonly administrator: boolean;
 }
 
-/** How a resource is written: `create` demands absence, `upsert` takes both, `update` demands presence. */
+/** How a resource is written: `create` demands absence, `upsert` takes both, `update` demands presence (and the revision in its metadata, where there is one). */
 export type WriteMode = 'create' | 'upsert' | 'update';
 
 /** `POST /v1/resources`. */
@@ -140,8 +140,6 @@ export interface WriteResourceRequest {
   readonly mode: WriteMode;
   /** The administrator insists, although the configuration file sets the resource. */
   readonly confirm?: boolean;
-  /** Only if the resource still stands at this revision. */
-  readonly revision?: number;
 }
 
 export interface WriteResourceResponse {
@@ -151,12 +149,6 @@ export interface WriteResourceResponse {
   readonly revision: number;
   /** Things the administrator should know about what was written. */
   readonly warnings: readonly string[];
-}
-
-/** One resource as the API gives it: the resource itself and its revision. */
-export interface ResourceEnvelope {
-  readonly resource: ResourceMessage;
-  readonly revision: number;
 }
 
 /** The outer form that all resources share. */
@@ -169,6 +161,8 @@ export interface ResourceMessage {
     readonly labels?: Readonly<Record<string, string>>;
     readonly expires?: string;
     readonly description?: string;
+    /** Set by the server; an update that carries it fails where the resource has changed meanwhile. */
+    readonly revision?: string;
   };
   readonly spec: Readonly<Record<string, unknown>>;
 }
@@ -259,14 +253,6 @@ export interface TargetMessage {
   readonly description?: string;
   /** Logins, database users or desktop users the caller's roles allow on this target; `*` stands for any. */
   readonly logins: readonly string[];
-}
-
-/** `POST /v1/auth/sign`: a certificate for a machine, or for a database server. */
-export interface SignRequest extends KeysMessage {
-  /** A user, for `file`, `openssh`, `kubernetes`. */
-  readonly user?: string;
-  /** Names of a database server, for `db`. */
-  readonly hosts?: readonly string[];
 }
 
 /** One audit event as it stands in the log. */
