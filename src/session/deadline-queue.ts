@@ -32,6 +32,7 @@ export class DeadlineQueue {
 
   remove(slot: number): void {
     this.#heap.remove(slot);
+    this.#arm();
   }
 
   dueOf(slot: number): number {
@@ -41,7 +42,8 @@ export class DeadlineQueue {
   #arm(): void {
     if (this.#running) return;
     const due = this.#heap.firstDue;
-    if (due >= this.#timerAt && this.#timer !== undefined) return;
+    // A timer that finds nothing due costs less than to move it; but an empty queue keeps no process running.
+    if (due >= this.#timerAt && this.#timer !== undefined && due !== Number.POSITIVE_INFINITY) return;
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#timerAt = due;
