@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { createRequire, enableCompileCache } from 'node:module';
+import module, { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const MIN_NODE_MAJOR = 24;
@@ -13,7 +13,8 @@ const MIN_NODE_MAJOR = 24;
  */
 export async function launch(program) {
   if (Number(process.versions.node.split('.')[0]) < MIN_NODE_MAJOR) return handOver();
-  enableCompileCache?.();
+  // Named imports would fail in the older Node that hands over.
+  module.enableCompileCache();
   const source = new URL(`../src/cli/${program}.ts`, import.meta.url);
   const compiled = new URL(`../dist/cli/${program}.js`, import.meta.url);
   await import((existsSync(source) ? source : compiled).href);
