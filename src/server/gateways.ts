@@ -9,6 +9,7 @@ import { createPostgresGateway } from '../gateways/postgres/gateway.ts';
 import { createRedisGateway } from '../gateways/redis/gateway.ts';
 import { createEmbeddedNode } from '../gateways/ssh/embedded-node.ts';
 import { createSshGateway, type SshGateway } from '../gateways/ssh/gateway.ts';
+import { nativeCiphersAvailable } from '../gateways/ssh/packet-cipher.ts';
 import type { CertAuthority } from '../identity/types.ts';
 import type { LivePolicy } from '../policy/snapshot.ts';
 import type { Config } from '../resources/index.ts';
@@ -82,6 +83,11 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
   const listeners: NativeListener[] = [];
   const tunnels = new Map<string, Tunnel>();
 
+  if (!nativeCiphersAvailable) {
+    log.warn(
+      "ssh2's native addon is not built for this Node: SSH takes about twice the CPU. Build it with: node scripts/postinstall.mjs (python3, make and g++ are needed)",
+    );
+  }
   const ssh = createSshGateway({
     clock,
     log,
