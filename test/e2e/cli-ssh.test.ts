@@ -123,6 +123,27 @@ describe('tsh with OpenSSH', () => {
     await forward.stop();
   });
 
+  test('an agent is forwarded, and its own keys are not offered', async () => {
+    const socket = path('agent.sock');
+    const agent = keep('ssh-agent', '-D', '-a', socket);
+    await until(
+      () => existsSync(socket),
+      'the agent listens',
+      20_000,
+      () => agent.stderr,
+    );
+    const env = { SSH_AUTH_SOCK: socket };
+    for (const name of ['one', 'two', 'three', 'four', 'five', 'six', 'seven']) {
+      await runCommand(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', path(`agent-${name}`)]);
+      assert.equal((await runCommand(['ssh-add', '-q', path(`agent-${name}`)], { env })).status, 0);
+    }
+    const listed = await daemon.tsh(['ssh', '-A', 'web', 'ssh-add', '-l'], { env });
+    assert.equal(listed.status, 0, listed.stderr);
+    assert.match(listed.stdout, / one \(ED25519\)\n[\s\S]* seven \(ED25519\)\n$/);
+    const without = await daemon.tsh(['ssh', 'web', 'ssh-add', '-l'], { env });
+    assert.equal(without.status, 2);
+  });
+
   test('names that ssh would take for something else are refused', async () => {
     for (const args of [
       ['ssh', '--', '-oProxyCommand=x'],

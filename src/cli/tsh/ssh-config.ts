@@ -41,8 +41,8 @@ export function sshOptions(signIn: SignIn): [name: string, value: string][] {
     ['StrictHostKeyChecking', 'yes'],
     ['IdentityFile', configValue(signIn.keyFile)],
     ['CertificateFile', configValue(signIn.sshCertificateFile)],
+    // An agent's keys are not offered, but the agent can be forwarded.
     ['IdentitiesOnly', 'yes'],
-    ['IdentityAgent', 'none'],
     ['PasswordAuthentication', 'no'],
     ['KbdInteractiveAuthentication', 'no'],
     ['UpdateHostKeys', 'no'],
@@ -53,14 +53,12 @@ export function sshOptions(signIn: SignIn): [name: string, value: string][] {
 /** `tsh config`: what to append to `~/.ssh/config` so that plain ssh, scp, rsync, git, VS Code and Ansible reach `NODE.CLUSTER`. */
 export function sshConfig(signIn: SignIn): string {
   const { cluster, host } = signIn.profile;
-  // The agent stays the user's own here: with `IdentityAgent none` forwarding it would be impossible.
-  const lines = sshOptions(signIn).filter(([name]) => name !== 'IdentityAgent');
   return [
     '#',
     `# Nightlatch: SSH to the nodes of ${cluster} through ${host}. ssh LOGIN@NODE.${cluster}`,
     '#',
     `Host *.${cluster}`,
-    ...lines.map(([name, value]) => `    ${name} ${value}`),
+    ...sshOptions(signIn).map(([name, value]) => `    ${name} ${value}`),
     '# End Nightlatch configuration',
     '',
   ].join('\n');

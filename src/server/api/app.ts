@@ -2,6 +2,7 @@ import { Hono } from 'hono';
 import { NightlatchError } from '../../core/errors.ts';
 import { refuseIfLocked } from '../certificates.ts';
 import type { ServerContext } from '../context.ts';
+import { Terminals } from '../web/terminals.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { authorityRoutes } from './authority-routes.ts';
 import { type ApiEnv, authenticate } from './caller.ts';
@@ -15,13 +16,15 @@ import { selfRoutes } from './self-routes.ts';
 import { sessionRoutes } from './session-routes.ts';
 import { targetRoutes } from './targets.ts';
 import { lockRoutes, userRoutes } from './user-routes.ts';
+import { webFileRoutes } from './web-file-routes.ts';
 import { webLoginRoutes, webSessionRoutes } from './web-session-routes.ts';
 
 /**
  * The HTTP API, JSON under /v1. Listeners call `fetch(request, {caller})`: who the connection belongs to comes from them, never from
  * a header. Without a rule that allows it, nothing is allowed.
+ * @param terminals those that are open in browsers.
  */
-export function createApi(ctx: ServerContext): Hono<ApiEnv> {
+export function createApi(ctx: ServerContext, terminals = new Terminals()): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.onError((error, c) => errorResponse(error, ctx.log, c.req.path));
   app.notFound((c) => errorResponse(new NightlatchError('not_found', 'there is no such API'), ctx.log, c.req.path));
@@ -52,6 +55,7 @@ export function createApi(ctx: ServerContext): Hono<ApiEnv> {
   signedIn.route('/auth', authorityRoutes(ctx));
   signedIn.route('/events', eventRoutes(ctx));
   signedIn.route('/web', webSessionRoutes(ctx));
+  signedIn.route('/web/terminals', webFileRoutes(ctx, terminals));
   app.route('/v1', signedIn);
   return app;
 }
