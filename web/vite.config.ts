@@ -7,6 +7,7 @@ import { defineConfig, type Plugin } from 'vite';
 const MIN_COMPRESSED_BYTES = 1024;
 /** Brotli's best takes seconds a megabyte: the one large module (IronRDP, with its WebAssembly) gets by with less. */
 const LARGE_BYTES = 1024 * 1024;
+const MEDIUM_BYTES = 128 * 1024;
 const COMPRESSIBLE = /\.(?:js|css|html|svg|json|wasm)$/;
 
 /** Writes each file a second and a third time, compressed, so that the gateway compresses nothing while it serves. */
@@ -22,7 +23,8 @@ function precompress(dir: string): Plugin {
         if (content.length < MIN_COMPRESSED_BYTES) continue;
         const large = content.length > LARGE_BYTES;
         writeFileSync(`${path}.gz`, gzipSync(content, { level: large ? 6 : 9 }));
-        const params = { [constants.BROTLI_PARAM_QUALITY]: large ? 5 : 11 };
+        const quality = large ? 4 : content.length > MEDIUM_BYTES ? 9 : 11;
+        const params = { [constants.BROTLI_PARAM_QUALITY]: quality };
         writeFileSync(`${path}.br`, brotliCompressSync(content, { params }));
       }
     },

@@ -14,11 +14,18 @@ type Loader = () => Promise<Page>;
 
 /** Pages within the frame, by the first part of their path; all but the first are loaded when they are first visited. */
 const PAGES: Readonly<Record<string, Loader>> = {
+  audit: () => import('./pages/audit.tsx').then((m) => m.AuditPage),
+  locks: () => import('./pages/locks.tsx').then((m) => m.LocksPage),
+  policy: () => import('./pages/policy.tsx').then((m) => m.PolicyPage),
+  report: () => import('./pages/report.tsx').then((m) => m.ReportPage),
+  roles: () => import('./pages/roles.tsx').then((m) => m.RolesPage),
   sessions: () => import('./pages/own-sessions.tsx').then((m) => m.OwnSessionsPage),
   live: () => import('./pages/live-sessions.tsx').then((m) => m.LiveSessionsPage),
+  users: () => import('./pages/users.tsx').then((m) => m.UsersPage),
 };
 /** Pages that fill the window, whose path goes on with a name and a login. */
 const STAGES: Readonly<Record<string, () => Promise<ComponentType<{ name: string; login: string }>>>> = {
+  desktop: () => import('./pages/desktop.tsx').then((m) => m.DesktopPage),
   terminal: () => import('./pages/terminal.tsx').then((m) => m.TerminalPage),
 };
 

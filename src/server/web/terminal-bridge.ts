@@ -9,6 +9,7 @@ import type { Session } from '../../session/types.ts';
 import { CLOSE_TERMINAL_ENDED, type TerminalControlMessage } from '../../wire/api/terminal-messages.ts';
 import type { ServerContext } from '../context.ts';
 import { connectSsh, encodePtyRequest, encodeWindowChange, type SshClient } from './ssh-client.ts';
+import type { OpenTerminal } from './terminals.ts';
 
 /** Output that waits for the browser: above this the channel is read no further until half of it is gone. */
 const HIGH_WATER_BYTES = 256 * 1024;
@@ -33,7 +34,7 @@ export interface TerminalRequest {
 }
 
 /** Joins a browser's WebSocket and a shell on a node, through the SSH gateway. */
-export class TerminalBridge implements SessionNotices {
+export class TerminalBridge implements SessionNotices, OpenTerminal {
   readonly #ctx: ServerContext;
   readonly #ws: WebSocket;
   readonly #request: TerminalRequest;

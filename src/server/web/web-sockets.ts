@@ -15,6 +15,7 @@ import { refuseIfLocked } from '../certificates.ts';
 import type { ServerContext } from '../context.ts';
 import { remoteAddr } from '../public-port.ts';
 import { MAX_TERMINAL_MESSAGE_BYTES, TerminalBridge } from './terminal-bridge.ts';
+import type { Terminals } from './terminals.ts';
 
 /** Terminals and desktops that one browser may have open at once. */
 const MAX_SOCKETS_PER_SESSION = 64;
@@ -43,7 +44,7 @@ interface SignedIn {
  */
 export function createWebSockets(
   ctx: ServerContext,
-  gateways: { readonly ssh: SshGateway; readonly desktops: DesktopGateway },
+  parts: { readonly ssh: SshGateway; readonly desktops: DesktopGateway; readonly terminals: Terminals },
 ): WebSockets {
   const terminals = new WebSocketServer({
     noServer: true,
@@ -65,7 +66,7 @@ export function createWebSockets(
       const { node, login, columns, rows } = parse(terminalQuery, query);
       terminals.handleUpgrade(request, socket, head, (ws) => {
         guard.add(signedIn.token, ws);
-        new TerminalBridge(ctx, gateways.ssh, ws, {
+        const terminal = new TerminalBridge(ctx, parts.ssh, ws, {
           user,
           login,
           node,
@@ -74,12 +75,14 @@ export function createWebSockets(
           columns,
           rows,
         });
+        parts.terminals.add(terminal);
+        ws.once('close', () => parts.terminals.remove(terminal));
       });
     } else if (url.pathname === '/v1/web/desktop') {
       const { desktop, login } = parse(desktopQuery, query);
       desktops.handleUpgrade(request, socket, head, (ws) => {
         guard.add(signedIn.token, ws);
-        gateways.desktops.accept(ws, { clientAddr, user, certExpiresAtMs: expiresAtMs, desktop, login });
+        parts.desktops.accept(ws, { clientAddr, user, certExpiresAtMs: expiresAtMs, desktop, login });
       });
     } else throw new NightlatchError('not_found', 'there is no such endpoint');
   };

@@ -46,11 +46,6 @@ function apply(idle: WebIdleResponse): void {
   timeoutMs = idle.timeoutMs;
 }
 
-/** Something of the page's own that is a person's doing though no event of the page says so (a desktop's canvas takes its events away). */
-export function noteActivity(): void {
-  active();
-}
-
 function tick(): void {
   if (!session.value || timeoutMs === 0) {
     signOutInMs.value = undefined;

@@ -13,7 +13,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
   }, [path.value]);
   return (
     <div class="shell">
-      <div class="topbar">
+      <header class="topbar">
         <Brand clusterName={current.clusterName} />
         <button
           type="button"
@@ -24,7 +24,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
         >
           Menu
         </button>
-      </div>
+      </header>
       <nav id="menu" class={open ? 'side open' : 'side'} aria-label="Main">
         <Brand clusterName={current.clusterName} />
         <Menu />

@@ -1,0 +1,43 @@
+import { formatDuration, parseDuration } from '../../../src/resources/duration.ts';
+import { Field } from './parts.tsx';
+
+/** Why a text is no duration, in the words of the gateway; undefined where it is one, or empty. */
+export function durationProblem(text: string): string | undefined {
+  if (text.trim() === '') return undefined;
+  try {
+    if (parseDuration(text.trim()) < 0) return 'A limit cannot be negative.';
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** A duration as it is written in resources: `15m`, `1h30m`, `never`; empty for "not set here". */
+export function DurationField(props: {
+  label: string;
+  hint?: string;
+  value: string;
+  disabled?: boolean;
+  onInput: (value: string) => void;
+}) {
+  const { label, hint, value, disabled = false, onInput } = props;
+  const problem = durationProblem(value);
+  const read = problem === undefined && value.trim() !== '' ? parseDuration(value.trim()) : undefined;
+  const meaning = read === undefined ? 'not set' : read === 0 ? 'never' : formatDuration(read);
+  return (
+    <Field label={label} {...(problem === undefined ? {} : { problem })} hint={`${hint ? `${hint} · ` : ''}${meaning}`}>
+      {(ids) => (
+        <input
+          {...ids}
+          class="input mono"
+          spellcheck={false}
+          autocapitalize="none"
+          placeholder="not set"
+          disabled={disabled}
+          value={value}
+          onInput={(event) => onInput(event.currentTarget.value)}
+        />
+      )}
+    </Field>
+  );
+}
