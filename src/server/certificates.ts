@@ -3,6 +3,7 @@ import { EVENTS } from '../audit/catalog.ts';
 import { NightlatchError } from '../core/errors.ts';
 import type { CertRoute } from '../identity/types.ts';
 import { allowedLogins, findLock } from '../policy/access.ts';
+import { effectiveIdlePolicy } from '../policy/idle.ts';
 import { certificateTtlMs, sshOptions } from '../policy/options.ts';
 import { rolesOf } from '../policy/role-set.ts';
 import type { ServerContext } from './context.ts';
@@ -14,8 +15,10 @@ export interface CertificateRequest {
   readonly sshPublicKey?: string;
   /** SubjectPublicKeyInfo, PEM. */
   readonly tlsPublicKey?: string;
-  /** Wanted life in milliseconds; roles shorten it. */
+  /** Wanted life in milliseconds; roles shorten it, and so does the cluster's `default_session_ttl` for people. */
   readonly ttlMs?: number;
+  /** For a machine (`tctl auth sign`): what an administrator wants is shortened by `max_session_ttl` alone. */
+  readonly machine?: boolean;
   readonly route?: CertRoute;
   /** The new certificates end no later than this: what proved the caller's identity (milliseconds since the epoch). */
   readonly notAfterMs?: number;
@@ -45,7 +48,7 @@ export async function issueCertificates(ctx: ServerContext, request: Certificate
   if ('allowed' in held) throw new NightlatchError('access_denied', held.reason);
   refuseIfLocked(ctx, user);
   const ttlMs = Math.min(
-    certificateTtlMs(snapshot, user, request.ttlMs),
+    request.machine === true ? machineTtlMs(ctx, user, request.ttlMs) : certificateTtlMs(snapshot, user, request.ttlMs),
     notAfterMs === undefined ? Number.POSITIVE_INFINITY : notAfterMs - nowMs,
   );
   if (ttlMs < MIN_TTL_MS) throw new NightlatchError('unauthenticated', 'your sign-in is about to end: sign in again');
@@ -84,6 +87,13 @@ export async function issueCertificates(ctx: ServerContext, request: Certificate
     expiresAtMs: issued.expiresAtMs,
     logins,
   };
+}
+
+function machineTtlMs(ctx: ServerContext, user: string, wantedMs: number | undefined): number {
+  const snapshot = ctx.policy.current;
+  if (wantedMs === undefined) return certificateTtlMs(snapshot, user);
+  const { maxSessionTtlMs } = effectiveIdlePolicy(snapshot, user);
+  return maxSessionTtlMs === 0 ? wantedMs : Math.min(wantedMs, maxSessionTtlMs);
 }
 
 /** @throws {NightlatchError} `access_denied` with the lock's own message. */

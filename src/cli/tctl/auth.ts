@@ -8,6 +8,7 @@ import { writeFileAtomic } from '../common/files.ts';
 import { formatIdentityFile } from '../common/identity-file.ts';
 import { generateKeyPair } from '../common/key-pair.ts';
 import { machineKubeconfig } from '../common/kubeconfig.ts';
+import { warnIfShorter } from '../common/lifetime.ts';
 import { commaList } from '../common/program.ts';
 
 export const SIGN_FORMATS = ['file', 'openssh', 'db', 'kubernetes', 'tls'] as const;
@@ -67,6 +68,7 @@ async function signed(
       ? { route: { kind: 'kube_cluster', name: options.kubeClusterName } }
       : {}),
   });
+  warnIfShorter(ttlMs, answer.expiresAtMs);
   const tls = () => needed(answer.tls, 'a TLS certificate');
   const ssh = () => needed(answer.ssh, `an SSH certificate: the roles of ${options.user} allow no login`);
   switch (format) {

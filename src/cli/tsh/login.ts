@@ -16,6 +16,7 @@ import { askLine, askSecret, isInteractive, readSecret } from '../common/ask.ts'
 import { readIfThere, writeFileAtomic } from '../common/files.ts';
 import { describeSshCertificate, knownHostsLine } from '../common/identity-file.ts';
 import { generateKeyPair, type KeyPair } from '../common/key-pair.ts';
+import { warnIfShorter } from '../common/lifetime.ts';
 import { printable } from '../common/output.ts';
 import { type Profile, ProfileStore } from './profile.ts';
 import { type GlobalOptions, systemAuthorities, warnInsecure } from './sign-in.ts';
@@ -49,6 +50,7 @@ export async function login(options: LoginOptions): Promise<void> {
     const keys = generateKeyPair();
     const ping = await api.get<PingResponse>('/v1/ping');
     const answer = await api.post<CertificatesResponse>('/v1/login', await credentials(options, ping, keys));
+    if (options.ttlMs !== undefined) warnIfShorter(options.ttlMs, answer.expiresAtMs);
     await keep({ host, port, trust, keys, answer, ping, endpoint }, store);
   } finally {
     api.close();

@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { NightlatchError } from '../../core/errors.ts';
 import { formatAddress, parseAddress } from '../common/address.ts';
 import { ApiClient, type Endpoint } from '../common/api-client.ts';
@@ -153,7 +153,7 @@ async function openIdentity(path: string, options: GlobalOptions, store: Profile
     tlsCertificateFile: file('x509.pem', identity.tlsCertificate),
     casFile: file('cas.pem', identity.tlsHostCa),
     knownHostsFile: file('known_hosts', `${knownHostsLine(identity.clusterName, identity.sshHostCa)}\n`),
-    identityFile: path,
+    identityFile: resolve(path),
     dispose: () => rmSync(dir, { recursive: true, force: true }),
   };
 }

@@ -46,6 +46,7 @@ export function sshOptions(signIn: SignIn): [name: string, value: string][] {
     ['PasswordAuthentication', 'no'],
     ['KbdInteractiveAuthentication', 'no'],
     ['UpdateHostKeys', 'no'],
+    ['SendEnv', 'LANG LC_*'],
     ['ProxyCommand', proxyCommand(signIn)],
   ];
 }

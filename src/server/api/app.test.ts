@@ -201,6 +201,22 @@ describe('the API', () => {
       assert.equal(answer.body.ssh, undefined);
     });
 
+    test('people get at most the usual, machines what an administrator wants; max_session_ttl binds both', async () => {
+      const day = 24 * 3_600_000;
+      const { sshPublicKey } = generateKeyPair();
+      const life = async (answer: ReturnType<ApiLab['call']>) => (await answer).body.expiresAtMs - lab.clock.wallMs();
+      const login = () =>
+        lab.anonymous('POST', '/v1/login', { user: 'alice', password: PASSWORD, sshPublicKey, ttlMs: 30 * day });
+      const sign = () => lab.local('POST', '/v1/auth/sign/user', { user: 'alice', sshPublicKey, ttlMs: 365 * day });
+      assert.equal(await life(login()), day / 2);
+      assert.equal(await life(sign()), 365 * day);
+      await lab.put({ ...ROLE('short'), spec: { options: { max_session_ttl: '2h' } } });
+      await lab.putUser('alice', ['access', 'short'], { logins: ['root'] });
+      assert.equal(await life(login()), 2 * 3_600_000);
+      assert.equal(await life(sign()), 2 * 3_600_000);
+      await lab.putUser('alice', ['access'], { logins: ['root'] });
+    });
+
     test('an invitation is looked at, accepted once, and void then', async () => {
       const added = await lab.local('POST', '/v1/users', { name: 'bob', roles: ['access'] });
       assert.match(added.body.url, /^https:\/\/gateway\.example\.com:3080\/web\/invite\/[\w-]{43}$/);

@@ -38,6 +38,7 @@ export function authorityRoutes(ctx: ServerContext): Hono<ApiEnv> {
     const { user, route, ...keys } = await readJson(c, userRequest);
     const issued = await issueCertificates(ctx, {
       user,
+      machine: true,
       by: callerName(c.var.caller),
       ...definedOf(keys),
       ...(route === undefined ? {} : { route }),
