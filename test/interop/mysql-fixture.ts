@@ -68,6 +68,8 @@ export interface Fixture {
   readonly port: number;
   readonly dir: string;
   client(options?: { user?: string; route?: CertRoute; ttlMs?: number }): Promise<ClientFiles>;
+  /** A port whose connections arrive as those of the public port do: TLS done, the client known. */
+  tunnel(route: CertRoute): Promise<number>;
   /** A MariaDB that trusts the database CA. */
   mariadb(args?: readonly string[]): Promise<MariaDb>;
   stop(): Promise<void>;
@@ -199,6 +201,7 @@ export async function startFixture(
   const hostCa = join(scratch.path, 'host-ca.pem');
   writeFileSync(hostCa, ca.tlsHostCa);
   const databases: MariaDb[] = [];
+  const tunnels: net.Server[] = [];
   let clients = 0;
   return {
     ca,
@@ -236,6 +239,26 @@ export async function startFixture(
       ];
       return { certPem, keyPem, args };
     },
+    async tunnel(route) {
+      const listener = net.createServer((socket) => {
+        socket.setNoDelay(true);
+        gateway.acceptTunnel(socket, {
+          clientAddr: `${socket.remoteAddress}:${socket.remotePort}`,
+          identity: {
+            user: 'alice',
+            serial: '1',
+            expiresAtMs: clock.wallMs() + 3_600_000,
+            principals: [],
+            route,
+            extensions: [],
+          },
+        });
+      });
+      listener.listen(0, '127.0.0.1');
+      await new Promise((resolve) => listener.once('listening', resolve));
+      tunnels.push(listener);
+      return (listener.address() as net.AddressInfo).port;
+    },
     async mariadb(args = []) {
       const started = await startMariaDb(join(scratch.path, `maria-${databases.length + 1}`), ca, args);
       databases.push(started);
@@ -245,7 +268,7 @@ export async function startFixture(
       await sessions.drain(0);
       sessions.close();
       gateway.close();
-      await new Promise((resolve) => server.close(resolve));
+      await Promise.all([server, ...tunnels].map((one) => new Promise((resolve) => one.close(resolve))));
       await Promise.all(databases.map((one) => one.stop()));
       scratch.dispose();
     },
