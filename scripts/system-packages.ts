@@ -15,6 +15,10 @@ const PACKAGES = [
   'mariadb-client',
   'redis-server',
   'redis-tools',
+  // Kubernetes: real containers for exec, attach and port-forward.
+  'containerd',
+  'runc',
+  'busybox-static',
   // Desktops: a browser, an RDP server with and one without network level authentication, a VNC server, what they show.
   'chromium',
   'xrdp',

@@ -31,6 +31,7 @@ export class KubeUpstream {
   readonly #clock: Clock;
   readonly #pool: Pool;
   readonly #tls: ConnectionOptions;
+  #tlsSession: Buffer | undefined;
   #fileToken: { readonly value: string; readonly atMs: number } | undefined;
 
   constructor(cluster: KubeCluster, endpoint: KubeEndpoint, clock: Clock) {
@@ -45,11 +46,14 @@ export class KubeUpstream {
       port: port === '' ? 443 : Number(port),
       // An IP address is checked against the certificate's addresses and must not be sent as SNI (RFC 6066 section 3).
       ...(isIP(name) === 0 ? { servername: name } : {}),
-      minVersion: 'TLSv1.2',
-      ...(endpoint.ca === undefined ? {} : { ca: endpoint.ca }),
-      ...(endpoint.clientCert === undefined
-        ? {}
-        : { cert: endpoint.clientCert.certPem, key: endpoint.clientCert.keyPem.reveal() }),
+      // One for all connections: a context of its own would cost each tens of kilobytes.
+      secureContext: tls.createSecureContext({
+        minVersion: 'TLSv1.2',
+        ...(endpoint.ca === undefined ? {} : { ca: endpoint.ca }),
+        ...(endpoint.clientCert === undefined
+          ? {}
+          : { cert: endpoint.clientCert.certPem, key: endpoint.clientCert.keyPem.reveal() }),
+      }),
     };
     const { host: _host, port: _port, ...connect } = this.#tls;
     this.#pool = new Pool(endpoint.origin, {
@@ -93,8 +97,16 @@ export class KubeUpstream {
    * @throws {NightlatchError} `unavailable`, `timeout`, `protocol`.
    */
   async upgrade(request: Buffer, signal: AbortSignal): Promise<UpgradeAnswer> {
-    const socket = tls.connect({ ...this.#tls, ALPNProtocols: ['http/1.1'] });
+    const socket = tls.connect({
+      ...this.#tls,
+      ALPNProtocols: ['http/1.1'],
+      ...(this.#tlsSession === undefined ? {} : { session: this.#tlsSession }),
+    });
     socket.setNoDelay(true);
+    // A resumed handshake is shorter, and its connection a fifth smaller in memory.
+    socket.once('session', (session) => {
+      this.#tlsSession = session;
+    });
     const timer = this.#clock.at(this.#clock.now() + CONNECT_LIMIT_MS, () =>
       socket.destroy(new NightlatchError('timeout', 'the Kubernetes API server does not answer')),
     );

@@ -1,0 +1,42 @@
+// Two TLS connections joined, and nothing else: the floor of what a session can cost in this runtime. The far end is in another process.
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import tls, { type TLSSocket } from 'node:tls';
+
+interface Start {
+  readonly keyPem: string;
+  readonly certPem: string;
+  readonly caPem: string;
+  readonly echoPort: number;
+}
+
+process.once('message', async ({ keyPem, certPem, caPem, echoPort }: Start) => {
+  const secureContext = tls.createSecureContext({ ca: caPem });
+  const sockets: TLSSocket[] = [];
+  const server = tls.createServer(
+    { key: keyPem, cert: certPem, requestCert: true, rejectUnauthorized: false },
+    (client) => {
+      const target = tls.connect({ host: '127.0.0.1', port: echoPort, servername: 'localhost', secureContext });
+      sockets.push(client, target);
+      for (const [from, to] of [
+        [client, target],
+        [target, client],
+      ] as const) {
+        from.on('error', () => undefined);
+        from.on('data', (chunk: Buffer) => to.write(chunk));
+      }
+    },
+  );
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  globalThis.gc?.();
+  const before = process.memoryUsage.rss();
+  process.on('message', () => {
+    globalThis.gc?.();
+    setTimeout(() => {
+      globalThis.gc?.();
+      process.send!({ bytes: process.memoryUsage.rss() - before, sockets: sockets.length });
+    }, 1_000);
+  });
+  process.send!({ port: (server.address() as AddressInfo).port });
+});

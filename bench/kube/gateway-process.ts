@@ -1,0 +1,56 @@
+// The gateway in a process of its own, with its API server in another. Answers questions about what it uses.
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { ApiServer } from '../../test/fixtures/kube/api-server.ts';
+import { kubeResources, startKubeWorld } from '../../test/fixtures/kube/world.ts';
+
+let echoPort = 0;
+let serverCredential = { certPem: '', keyPem: '' };
+const world = await startKubeWorld({
+  resources: kubeResources({ idle: '1h' }),
+  async api(credential) {
+    const child = fork(new URL('api-process.ts', import.meta.url));
+    child.send({ credential });
+    const [{ port, echo }] = (await once(child, 'message')) as [{ port: number; echo: number }];
+    echoPort = echo;
+    serverCredential = credential;
+    return {
+      port,
+      seen: [],
+      streams: new Set(),
+      configMaps: new Map(),
+      close: async () => void child.disconnect(),
+    } as unknown as ApiServer;
+  },
+});
+const { keyPem, certPem } = await world.credentials('alice', { cluster: 'prod' });
+process.send!({
+  ready: {
+    port: world.port,
+    apiPort: world.api.port,
+    through: await world.kubeconfig('alice'),
+    direct: await world.kubeconfig('alice', { direct: true }),
+    keyPem,
+    certPem,
+    caPem: world.ca.tlsHostCa,
+    serverKeyPem: serverCredential.keyPem,
+    serverCertPem: serverCredential.certPem,
+    echoPort,
+    folder: world.folder,
+  },
+});
+
+process.on('message', (question: string) => {
+  if (question === 'stop') {
+    void world.close().then(() => process.exit(0));
+    return;
+  }
+  globalThis.gc?.();
+  setTimeout(() => {
+    globalThis.gc?.();
+    const { user, system } = process.cpuUsage();
+    const { rss, heapUsed, external } = process.memoryUsage();
+    world.audit.events.length = 0;
+    process.send!({ cpuMs: (user + system) / 1000, rss, heapUsed, external, sessions: world.sessions.list().length });
+  }, 50);
+});
