@@ -43,6 +43,8 @@ export class ReplyTap {
   /** Index of the present element in the outermost array. */
   #index = 0;
   #previous = 0;
+  /** An attribute has been read whose message is still to come. */
+  #attributed = false;
 
   constructor(onMessage: (message: ServerMessage) => void) {
     this.#onMessage = onMessage;
@@ -50,7 +52,7 @@ export class ReplyTap {
 
   /** Nothing is half sent. */
   get atBoundary(): boolean {
-    return this.#levels.length === 0 && this.#state === 'type';
+    return this.#levels.length === 0 && this.#state === 'type' && !this.#attributed;
   }
 
   /**
@@ -83,6 +85,7 @@ export class ReplyTap {
 
   #begin(type: number): void {
     this.#elementType = type;
+    this.#attributed = false;
     if (this.#levels.length === 0) {
       this.#type = type;
       this.#second = 0;
@@ -179,6 +182,7 @@ export class ReplyTap {
     if (type === 0x7c) {
       // An attribute stands before the element that it belongs to.
       if (elements > 0) this.#descend(-elements);
+      else this.#attributed = true;
     } else if (elements === 0) this.#elementDone();
     else this.#descend(elements);
   }
@@ -211,7 +215,7 @@ export class ReplyTap {
         // The attribute is over; its element follows.
         if (levels[top] === 0) {
           levels.pop();
-          if (levels.length === 0) this.#type = 0;
+          this.#attributed = true;
         }
         return;
       }
