@@ -44,6 +44,7 @@ export function App() {
   }
   // Nothing is known yet; what follows comes at once.
   if (current === undefined) return <main class="door" aria-busy="true" />;
+  if (parts[0] === 'ticket') return <Lazy load={loadTicket} props={{}} />;
   return (
     <>
       {current === null ? <SignInPage /> : <SignedIn parts={parts} />}
@@ -53,6 +54,7 @@ export function App() {
 }
 
 const loadInvitation = () => import('./pages/invitation.tsx').then((m) => m.InvitationPage);
+const loadTicket = () => import('./pages/ticket.tsx').then((m) => m.TicketPage);
 
 function SignedIn({ parts }: { parts: readonly string[] }) {
   const [first = '', name = '', login = ''] = parts;

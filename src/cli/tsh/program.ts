@@ -168,6 +168,12 @@ format(connection(desktop.command('ls')))
     await listTargets(own(options), 'desktops', { ...options, labels });
   });
 
+connection(desktop.command('open <name>'))
+  .description('Open a desktop in the browser, signed in as you are here.')
+  .option('-l, --login <name>', 'Login on the desktop; without it, the only one your roles allow.')
+  .option('--print', 'Print the address instead of opening it; it is good for a minute, once.', false)
+  .action(async (name, options) => (await import('./desktop.ts')).openDesktop(own(options), name, options));
+
 const sessions = program.command('sessions').description('Your own live sessions.');
 format(connection(sessions.command('ls')))
   .description('List your live sessions, and when each ends.')

@@ -3,6 +3,7 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import { ApiLab, liveSession } from '../../../test/fixtures/api.ts';
 import { describeSshCertificate } from '../../cli/common/identity-file.ts';
 import { generateKeyPair } from '../../cli/common/key-pair.ts';
+import { CSRF_HEADER } from '../../wire/api/web-messages.ts';
 
 const PASSWORD = 'correct horse battery staple';
 
@@ -215,6 +216,28 @@ describe('the API', () => {
       assert.equal(await life(login()), 2 * 3_600_000);
       assert.equal(await life(sign()), 2 * 3_600_000);
       await lab.putUser('alice', ['access'], { logins: ['root'] });
+    });
+
+    test('a ticket signs a browser in once, within a minute, no longer than the certificate', async () => {
+      const ticket = async () => (await lab.as('alice', 'POST', '/v1/tickets')).body.ticket as string;
+      const origin = { origin: 'https://gateway.example.com:3080', [CSRF_HEADER]: '1' };
+      const enter = (token: string) => lab.anonymous('POST', '/v1/web/login/ticket', { ticket: token }, origin);
+      const good = await ticket();
+      assert.equal((await lab.anonymous('POST', '/v1/web/login/ticket', { ticket: good })).status, 403);
+      const entered = await enter(good);
+      assert.equal(entered.status, 200, JSON.stringify(entered.body));
+      assert.ok(entered.body.expiresAtMs <= lab.clock.wallMs() + 3_600_000);
+      const cookie = /__Host-session=[^;]+/.exec(entered.headers.get('set-cookie')!)![0];
+      const status = await lab.anonymous('GET', '/v1/status', undefined, { cookie });
+      assert.equal(status.body.user, 'alice');
+      assert.equal((await enter(good)).status, 401);
+      const late = await ticket();
+      await lab.clock.advance(60_000);
+      assert.equal((await enter(late)).status, 401);
+      assert.equal((await enter('nonsense')).status, 401);
+      assert.equal((await lab.anonymous('POST', '/v1/tickets', undefined, { ...origin, cookie })).status, 400);
+      assert.equal((await lab.local('POST', '/v1/tickets')).status, 400);
+      assert.doesNotMatch(JSON.stringify([lab.audit.events, lab.log.lines]), new RegExp(late));
     });
 
     test('an invitation is looked at, accepted once, and void then', async () => {

@@ -15,6 +15,7 @@ import { ResourceService } from './resource-service.ts';
 import { selfRoutes } from './self-routes.ts';
 import { sessionRoutes } from './session-routes.ts';
 import { targetRoutes } from './targets.ts';
+import { ticketLoginRoutes, ticketRoutes } from './ticket-routes.ts';
 import { lockRoutes, userRoutes } from './user-routes.ts';
 import { webFileRoutes } from './web-file-routes.ts';
 import { webLoginRoutes, webSessionRoutes } from './web-session-routes.ts';
@@ -35,6 +36,7 @@ export function createApi(ctx: ServerContext, terminals = new Terminals()): Hono
   });
   app.route('/v1', publicRoutes(ctx));
   app.route('/v1/web', webLoginRoutes(ctx));
+  app.route('/v1/web/login/ticket', ticketLoginRoutes(ctx));
 
   const resources = new ResourceService(ctx);
   const signedIn = new Hono<ApiEnv>();
@@ -54,6 +56,7 @@ export function createApi(ctx: ServerContext, terminals = new Terminals()): Hono
   signedIn.route('/audit', auditRoutes(ctx));
   signedIn.route('/auth', authorityRoutes(ctx));
   signedIn.route('/events', eventRoutes(ctx));
+  signedIn.route('/tickets', ticketRoutes(ctx));
   signedIn.route('/web', webSessionRoutes(ctx));
   signedIn.route('/web/terminals', webFileRoutes(ctx, terminals));
   app.route('/v1', signedIn);

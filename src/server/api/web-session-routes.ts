@@ -55,7 +55,7 @@ export function webLoginRoutes(ctx: ServerContext): Hono<ApiEnv> {
       ...(otp === undefined ? {} : { otp }),
       ...(passkey === undefined ? {} : { passkey }),
     });
-    return c.json(await begin(ctx, c, name));
+    return c.json(await beginWebSession(ctx, c, name));
   });
 
   routes.post('/login/passkey', async (c) => {
@@ -81,7 +81,7 @@ export function webLoginRoutes(ctx: ServerContext): Hono<ApiEnv> {
       ...(otp === undefined ? {} : { otp }),
       ...(passkey === undefined ? {} : { passkey }),
     });
-    return c.json(await begin(ctx, c, user));
+    return c.json(await beginWebSession(ctx, c, user));
   });
 
   // Works whatever became of the session meanwhile.
@@ -144,13 +144,19 @@ export function webSessionRoutes(ctx: ServerContext): Hono<ApiEnv> {
   return routes;
 }
 
-async function begin(ctx: ServerContext, c: ApiContext, user: string): Promise<{ user: string; expiresAtMs: number }> {
+/** Begins a session in the browser that calls; it ends no later than `notAfterMs` (milliseconds since the epoch). */
+export async function beginWebSession(
+  ctx: ServerContext,
+  c: ApiContext,
+  user: string,
+  notAfterMs = Number.POSITIVE_INFINITY,
+): Promise<{ user: string; expiresAtMs: number }> {
   refuseIfLocked(ctx, user);
   // Whoever signs in again with the same browser leaves no session behind.
   const before = getCookie(c, SESSION_COOKIE);
   if (before !== undefined) await ctx.identity.sessions.end(new Secret(before));
   const { token, expiresAtMs } = await ctx.identity.sessions.create(user, {
-    ttlMs: certificateTtlMs(ctx.policy.current, user),
+    ttlMs: Math.min(certificateTtlMs(ctx.policy.current, user), notAfterMs - ctx.clock.wallMs()),
     clientIp: clientIp(c),
   });
   setCookie(c, SESSION_COOKIE, token.reveal(), COOKIE_OPTIONS);

@@ -255,6 +255,12 @@ export interface TargetMessage {
   readonly logins: readonly string[];
 }
 
+/** `POST /v1/tickets`: what `tsh` hands to a browser, behind the `#` of `/web/ticket#ticket=…&to=/desktop/NAME/LOGIN`. */
+export interface TicketResponse {
+  readonly ticket: string;
+  readonly expiresAtMs: number;
+}
+
 /** One audit event as it stands in the log. */
 export type AuditEventMessage = Readonly<Record<string, unknown>> & {
   readonly event: string;
