@@ -105,7 +105,7 @@ process.on('message', (message: { ask: string }) => {
     globalThis.gc?.();
   }
   if (message.ask === 'overshoots') process.send!({ overshoots });
-  else process.send!({ rss: process.memoryUsage().rss, sessions: sessions.list().length });
+  else process.send!({ ...process.memoryUsage(), sessions: sessions.list().length });
 });
 // The self-test of the fast path is done before the first connection.
 setTimeout(() => process.send!({ ready }), 500);

@@ -268,6 +268,11 @@ describe('PostgreSQL: what counts as activity, and how sessions end', () => {
     await until('the FATAL', () => problems.length > 0);
     assert.equal((problems[0] as ServerProblem).code, '57P01');
     assert.match(problems[0]!.message, /terminating connection due to administrator command/);
+    // The server has said why; the gateway adds nothing. (What follows is the client's own word for the closed connection.)
+    assert.equal(
+      problems.some((problem) => problem.message.startsWith('Session ended')),
+      false,
+    );
   });
 
   test('the replication protocol is refused unless a role allows it', async () => {

@@ -160,9 +160,18 @@ describe('PostgreSQL: before anybody has signed in', () => {
     socket.write(Buffer.concat(Array.from({ length: 5 }, () => Buffer.from('0000000804d21630', 'hex'))));
     assert.ok((await rest(socket)).length <= 4);
     const files = await fixture.client();
+    // What cannot be a startup packet gets no answer, as from PostgreSQL.
     for (const bytes of [
       Buffer.alloc(64, 0),
       Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+      Buffer.from('5800000004', 'hex'),
+    ]) {
+      const stream = await secure(credentials(files));
+      stream.write(bytes);
+      assert.equal((await rest(stream)).length, 0);
+    }
+    for (const bytes of [
+      Buffer.from('0000000c0003000075736572', 'hex'),
       encodeStartup(0x20000, new Map([['user', 'x']])),
       encodeStartup(PROTOCOL_3_0, new Map()),
     ]) {

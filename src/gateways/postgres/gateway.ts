@@ -266,10 +266,19 @@ class Gateway implements PostgresGateway {
   }
 }
 
+/**
+ * @throws {NightlatchError} `protocol` for what cannot be a startup packet, after which the connection is closed without an answer, as
+ * PostgreSQL does it; {DecodeError} for a startup packet that is not in order.
+ */
 async function readStartup(reader: DbReader, read: Buffer): Promise<StartupPacket> {
   const header = Buffer.concat([read, await reader.read(4 - read.length)]);
-  const body = await reader.read(decodeStartupLength(header));
-  return decodeStartup(body);
+  let length: number;
+  try {
+    length = decodeStartupLength(header);
+  } catch (error) {
+    throw new NightlatchError('protocol', errorMessage(error), { cause: error });
+  }
+  return decodeStartup(await reader.read(length));
 }
 
 function ignore(): void {

@@ -140,7 +140,8 @@ export class RelaySession implements DbRelayHandlers {
           });
     await boundary;
     await this.#relay.stop();
-    const last = end.tell && this.#back.atBoundary ? encodeFatal(this.#sqlstate(end), end.text) : undefined;
+    const told = !end.tell || (end.cause === 'target_closed' && this.#back.lastWasError);
+    const last = !told && this.#back.atBoundary ? encodeFatal(this.#sqlstate(end), end.text) : undefined;
     const goodbye = this.#front.atBoundary && !this.#front.terminated ? TERMINATE : undefined;
     await Promise.all([finishStream(client, last), finishStream(server, goodbye)]);
   }

@@ -26,6 +26,11 @@ export class BackendTap {
     return this.#rest === 0 && this.#headerSeen === 0;
   }
 
+  /** The last message that came whole was an ErrorResponse: a server that closes behind it has said why. */
+  get lastWasError(): boolean {
+    return this.atBoundary && this.#type === BACKEND.errorResponse;
+  }
+
   /**
    * Takes what arrived in `chunk` from `start` on. With `stopAtBoundary` it takes no more than the message that is half sent.
    * Returns how many bytes from the chunk's beginning it has taken.
