@@ -8,7 +8,13 @@ export type CreatedObject =
   | { readonly ok: true; readonly name: string; readonly namespace: string; readonly body: Buffer }
   | { readonly ok: false; readonly reason: string };
 
-/** Reads the name of the object that a restricted user wants to create. An object without one (`generateName`) has the name ''. */
+/** The API server puts five characters behind a `generateName`. */
+const GENERATED_SUFFIX = '00000';
+
+/**
+ * Reads the name of the object that a restricted user wants to create: its `generateName` stands for what the API server will make of it.
+ * What has neither (reviews, bindings: no object is kept) has the name ''.
+ */
 export async function createdObjectName(body: Readable): Promise<CreatedObject> {
   const parts: Buffer[] = [];
   let length = 0;
@@ -19,11 +25,14 @@ export async function createdObjectName(body: Readable): Promise<CreatedObject> 
   }
   const bytes = Buffer.concat(parts, length);
   try {
-    const value = JSON.parse(bytes.toString('utf8')) as { metadata?: { name?: unknown; namespace?: unknown } };
-    const { name, namespace } = value.metadata ?? {};
+    const value = JSON.parse(bytes.toString('utf8')) as {
+      metadata?: { name?: unknown; generateName?: unknown; namespace?: unknown };
+    };
+    const { name, generateName, namespace } = value.metadata ?? {};
+    const generated = typeof generateName === 'string' && generateName !== '' ? generateName + GENERATED_SUFFIX : '';
     return {
       ok: true,
-      name: typeof name === 'string' ? name : '',
+      name: typeof name === 'string' && name !== '' ? name : generated,
       namespace: typeof namespace === 'string' ? namespace : '',
       body: bytes,
     };

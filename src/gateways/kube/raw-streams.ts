@@ -5,8 +5,7 @@ const NOTHING: Buffer = Buffer.alloc(0);
 /** A connection through the API server's proxy to a pod or service, in whatever protocol: all that is known is that data passes. */
 export class RawStreams implements StreamProtocol {
   readonly atBoundary = true;
-  readonly targetFinished = true;
-  readonly halfClose = true;
+  readonly targetFinished = false;
   readonly #listener: StreamListener;
 
   constructor(listener: StreamListener) {

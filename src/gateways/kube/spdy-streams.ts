@@ -33,7 +33,6 @@ export interface SpdyOptions extends StreamOptions {
 
 /** Remote commands and forwarded ports over SPDY/3.1: a SPDY stream each. */
 export class SpdyStreams implements StreamProtocol {
-  readonly halfClose = false;
   readonly #options: SpdyOptions;
   readonly #client: SpdyReader;
   readonly #target: SpdyReader;

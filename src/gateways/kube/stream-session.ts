@@ -238,7 +238,6 @@ export class StreamSession implements SessionControl, StreamListener {
 
   readonly #onClientEnd = (): void => {
     if (this.#state !== 'relaying') this.#client.end();
-    else if (this.#protocol!.halfClose) this.#target!.end();
     else this.#clientLeft();
   };
 

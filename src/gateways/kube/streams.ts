@@ -31,8 +31,6 @@ export interface StreamProtocol {
   readonly atBoundary: boolean;
   /** The target has said how it went (exit status, close): the end needs no words of the gateway. */
   readonly targetFinished: boolean;
-  /** The client may end its direction and go on reading. */
-  readonly halfClose: boolean;
   /** Zeros that complete the data frame under way when its sender does not; undefined where that cannot be done. */
   padding(): Buffer | undefined;
   /** A frame with terminal output. */

@@ -4,7 +4,6 @@ import type { EndFrames, StreamProtocol } from './streams.ts';
 
 /** SPDY inside binary WebSocket messages: `SPDY/3.1+portforward.k8s.io`. Frames of the two need not line up. */
 export class TunnelledStreams implements StreamProtocol {
-  readonly halfClose = false;
   readonly #spdy: SpdyStreams;
   readonly #client: WebSocketReader;
   readonly #target: WebSocketReader;

@@ -14,7 +14,6 @@ const NO_MASK = new Uint8Array(4);
 
 /** Remote commands over WebSocket: every message is a channel number and data. */
 export class WebSocketStreams implements StreamProtocol {
-  readonly halfClose = false;
   readonly #client: WebSocketReader;
   readonly #target: WebSocketReader;
   readonly #version: 4 | 5;
