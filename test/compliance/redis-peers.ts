@@ -114,7 +114,8 @@ export class SmallClient {
       this.messages += 1;
     });
     stream.on('data', (chunk: Buffer) => {
-      this.told = (this.told + chunk.toString()).slice(-100_000);
+      this.told += chunk.toString('latin1');
+      if (this.told.length > 2_000_000) this.told = this.told.slice(-1_000_000);
       tap.push(chunk);
       this.#wake();
     });

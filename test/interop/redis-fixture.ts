@@ -56,6 +56,8 @@ export interface Fixture {
   /** Writes a file into the fixture's folder and returns its path. */
   file(name: string, content: string): string;
   client(options?: { user?: string; route?: CertRoute; ttlMs?: number }): Promise<ClientFiles>;
+  /** A port whose connections arrive as those of the public port do: TLS done, the client known. */
+  tunnel(route: CertRoute): Promise<number>;
   redis(lines?: readonly string[]): Promise<Redis>;
   stop(): Promise<void>;
 }
@@ -158,6 +160,7 @@ export async function startFixture(
   };
   const hostCa = file('host-ca.pem', ca.tlsHostCa);
   const servers: Redis[] = [];
+  const tunnels: net.Server[] = [];
   let clients = 0;
   return {
     ca,
@@ -197,6 +200,26 @@ export async function startFixture(
       ];
       return { certPem, keyPem, args };
     },
+    async tunnel(route) {
+      const listener = net.createServer((socket) => {
+        socket.setNoDelay(true);
+        gateway.acceptTunnel(socket, {
+          clientAddr: `${socket.remoteAddress}:${socket.remotePort}`,
+          identity: {
+            user: 'alice',
+            serial: '1',
+            expiresAtMs: clock.wallMs() + 3_600_000,
+            principals: [],
+            route,
+            extensions: [],
+          },
+        });
+      });
+      listener.listen(0, '127.0.0.1');
+      await new Promise((resolve) => listener.once('listening', resolve));
+      tunnels.push(listener);
+      return (listener.address() as net.AddressInfo).port;
+    },
     async redis(lines = []) {
       const started = await startRedis(join(scratch.path, `redis-${servers.length + 1}`), ca, lines);
       servers.push(started);
@@ -206,7 +229,7 @@ export async function startFixture(
       await sessions.drain(0);
       sessions.close();
       gateway.close();
-      await new Promise((resolve) => server.close(resolve));
+      await Promise.all([server, ...tunnels].map((one) => new Promise((resolve) => one.close(resolve))));
       await Promise.all(servers.map((one) => one.stop()));
       scratch.dispose();
     },

@@ -256,6 +256,8 @@ export class MysqlConnection implements SessionControl {
 
   /** The database could not be reached or refused the login. */
   async #failedLogin(session: Session, error: unknown): Promise<void> {
+    // The session is ending by itself, and has cut the login short.
+    if (this.#aborted.signal.aborted) return;
     this.#deps.log.warn('mysql: the login at the database failed', {
       sid: session.id,
       database: session.spec.target.name,

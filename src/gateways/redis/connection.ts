@@ -18,18 +18,16 @@ import type {
 import { encodeError, encodePushMessage } from '../../wire/redis/resp.ts';
 import { DbCommandRelay } from '../common/db-command-relay.ts';
 import { deadline } from '../common/db-deadline.ts';
-import { DbReader } from '../common/db-reader.ts';
 import { finishStream } from '../common/db-relay.ts';
 import { databaseSession } from '../common/db-target.ts';
 import type { DbUpstreamTls } from '../common/db-upstream.ts';
+import { EarlyBytes } from './early-bytes.ts';
 import { RedisTaps } from './redis-taps.ts';
 import { type RequestRights, requestPolicy } from './request-policy.ts';
 import { DEFAULT_USER, loginUpstream, type UpstreamLogin } from './upstream.ts';
 
 /** Longest wait for the database to be ready for commands. */
 const UPSTREAM_LOGIN_MS = 30_000;
-/** Bytes that a client may send ahead while the gateway signs in. */
-const MAX_UNREAD = 1024 * 1024;
 /** The channel on which subscribers that speak RESP3 are told what the gateway has to say. */
 const NOTICE_CHANNEL = 'nightlatch';
 
@@ -97,7 +95,7 @@ function wantedOf({ identity, namedUser }: AuthenticatedClient, policy: LivePoli
 export class RedisConnection implements SessionControl {
   readonly #deps: ConnectionDeps;
   readonly #client: AuthenticatedClient;
-  readonly #reader: DbReader;
+  readonly #ahead: EarlyBytes;
   readonly #aborted = new AbortController();
   #relay: DbCommandRelay | undefined;
   #taps: RedisTaps | undefined;
@@ -112,7 +110,7 @@ export class RedisConnection implements SessionControl {
   constructor(deps: ConnectionDeps, client: AuthenticatedClient) {
     this.#deps = deps;
     this.#client = client;
-    this.#reader = new DbReader(client.stream, MAX_UNREAD);
+    this.#ahead = new EarlyBytes(client.stream);
   }
 
   /** Runs until the session has begun or was refused; never rejects. `admitted` is called when the session is open. */
@@ -123,7 +121,7 @@ export class RedisConnection implements SessionControl {
       this.#selected = wanted.dbName ?? (this.#refuses(wanted, '0') === undefined ? '0' : undefined);
       const opened = await this.#deps.sessions.open(this.#spec(wanted), this);
       if (!opened.ok) {
-        this.#reader.detach();
+        this.#ahead.detach();
         const denied = opened.cause === 'denied' || opened.cause === 'locked';
         await refuse(stream, denied ? 'NOPERM' : 'ERR', opened.text);
         return;
@@ -133,7 +131,7 @@ export class RedisConnection implements SessionControl {
       await this.#begin(opened.session, wanted);
     } catch (error) {
       if (this.#session === undefined) {
-        this.#reader.detach();
+        this.#ahead.detach();
         await refuse(stream, ...failure(error));
       } else await this.#failedLogin(this.#session, error);
     }
@@ -200,7 +198,7 @@ export class RedisConnection implements SessionControl {
     this.#taps = taps;
     const relay = new DbCommandRelay({ session, client: stream, server: upstream.stream, log, taps });
     this.#relay = relay;
-    const rest = this.#reader.detach();
+    const rest = this.#ahead.detach();
     session.audit(EVENTS.databaseSessionStart.event, EVENTS.databaseSessionStart.code, {
       success: true,
       ...session.spec.auditFields,
@@ -225,6 +223,8 @@ export class RedisConnection implements SessionControl {
 
   /** The database could not be reached or refused the login. */
   async #failedLogin(session: Session, error: unknown): Promise<void> {
+    // The session is ending by itself, and has cut the login short.
+    if (this.#aborted.signal.aborted) return;
     this.#deps.log.warn('redis: the login at the database failed', {
       sid: session.id,
       database: session.spec.target.name,
@@ -260,7 +260,7 @@ export class RedisConnection implements SessionControl {
     }
     if (this.#relay !== undefined) return this.#relay.close(end);
     const { stream } = this.#client;
-    this.#reader.detach();
+    this.#ahead.detach();
     stream.on('error', () => undefined);
     stream.resume();
     await finishStream(stream, end.tell ? (this.#refusal ?? encodeError('ERR', end.text)) : undefined);
