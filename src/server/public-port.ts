@@ -7,6 +7,7 @@ import tls from 'node:tls';
 import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Identity, TlsCredential, Verified } from '../identity/types.ts';
+import { HTTP2_SETTINGS, limitRequests } from './http-limits.ts';
 import { readPreamble } from './preamble.ts';
 
 /** A TLS handshake and the first line of a tunnel may take so long. */
@@ -94,13 +95,16 @@ export function createPublicPort(deps: PublicPortDeps): tls.Server {
   });
   server.on('tlsClientError', (error, socket) => {
     log.debug('a TLS handshake failed', { addr: remoteAddr(socket), error: errorMessage(error) });
+    // Node tells of a handshake that took too long, and leaves the connection open.
+    socket.destroy();
   });
   return server;
 }
 
 /** An HTTP/2 and HTTP/1.1 server over TLS, for its own listener or for connections that it is handed. */
 export function createHttpServer(handler: HttpHandler, options: tls.TlsOptions): http2.Http2SecureServer {
-  const server = http2.createSecureServer({ ...options, allowHTTP1: true });
+  const server = http2.createSecureServer({ ...options, allowHTTP1: true, settings: HTTP2_SETTINGS });
+  limitRequests(server);
   // The compatibility objects of HTTP/2 stand in for those of HTTP/1.1, which is what the handlers are written for.
   server.on('request', (request, response) =>
     handler.onRequest(request as unknown as IncomingMessage, response as unknown as ServerResponse),
@@ -110,6 +114,7 @@ export function createHttpServer(handler: HttpHandler, options: tls.TlsOptions):
   );
   server.on('sessionError', () => undefined);
   server.on('clientError', (_error: Error, socket: Duplex) => socket.destroy());
+  server.on('tlsClientError', (_error: Error, socket: Duplex) => socket.destroy());
   return server;
 }
 
