@@ -27,8 +27,12 @@ export class GatewayProcess {
     this.ready = ready;
   }
 
-  static async start(script = 'lab-process.ts', nodeOptions: string[] = []): Promise<GatewayProcess> {
-    const child = fork(new URL(script, import.meta.url), {
+  static async start(
+    script = 'lab-process.ts',
+    nodeOptions: readonly string[] = [],
+    args: readonly string[] = [],
+  ): Promise<GatewayProcess> {
+    const child = fork(new URL(script, import.meta.url), [...args], {
       execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning', ...nodeOptions],
     });
     const [message] = (await once(child, 'message')) as [{ ready: Ready }];

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import tls from 'node:tls';
 import { freePort, Lab, LOGIN } from '../fixtures/ssh/lab.ts';
 import { until } from '../fixtures/ssh/processes.ts';
 import { Terminal } from '../fixtures/ssh/terminal.ts';
@@ -325,6 +326,39 @@ describe('OpenSSH clients through the gateway', TIMEOUT, () => {
     assert.equal(stdout, 'proxied\n');
   });
 
+  test('a TLS tunnel, as tsh makes it', async () => {
+    const { keyPem, certPem } = await lab.ca.mintTlsServer(['localhost']);
+    const server = tls.createServer({ key: keyPem, cert: certPem, allowHalfOpen: true }, (socket) => {
+      lab.gateway.acceptNode(socket, { clientAddr: `127.0.0.1:${socket.remotePort}`, host: 'web' });
+    });
+    const port = await listen(server);
+    const code = `const s=require('tls').connect({port:${port},rejectUnauthorized:false});process.stdin.pipe(s);s.pipe(process.stdout)`;
+    const proxy = `ProxyCommand=${process.execPath} -e "${code}"`;
+    const data = randomBytes(20_000_000);
+    const ssh = lab.ssh('-o', proxy, 'web', 'cat');
+    ssh.child.stdin!.end(data);
+    const chunks: Buffer[] = [];
+    ssh.child.stdout!.on('data', (chunk: Buffer) => chunks.push(chunk));
+    assert.equal((await ssh.ended).code, 0);
+    assert.equal(sha256(Buffer.concat(chunks)), sha256(data));
+    server.close();
+  });
+
+  test('bytes that were read before the connection was handed over', async () => {
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+      // As the public port does: it looks at the first bytes, then puts them back.
+      socket.once('data', (first) => {
+        socket.pause();
+        socket.unshift(first);
+        lab.gateway.acceptNode(socket, { clientAddr: `127.0.0.1:${socket.remotePort}`, host: 'web' });
+      });
+    });
+    const port = await listen(server);
+    const { stdout, stderr } = await lab.ssh('-p', String(port), 'web', 'echo whole').ended;
+    assert.equal(stdout, 'whole\n', stderr);
+    server.close();
+  });
+
   test('ECDSA and RSA keys', async () => {
     for (const type of ['ecdsa', 'rsa']) {
       lab.keygen(`id_${type}`, type);
@@ -346,7 +380,7 @@ describe('OpenSSH clients through the gateway', TIMEOUT, () => {
   });
 });
 
-async function listen(server: net.Server): Promise<number> {
+async function listen(server: net.Server | tls.Server): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return (server.address() as net.AddressInfo).port;

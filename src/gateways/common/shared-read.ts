@@ -30,6 +30,8 @@ export function readShared(stream: Duplex, onChunk: (chunk: Buffer) => void): vo
   }
   // With the shared buffer only what was read before, or put back with `unshift`, comes this way.
   stream.on('data', onChunk);
+  // Whoever looked at the first bytes may have left the stream paused.
+  stream.resume();
 }
 
 function useSharedBuffer(socket: Socket, onChunk: (chunk: Buffer) => void): void {
@@ -43,6 +45,8 @@ function useSharedBuffer(socket: Socket, onChunk: (chunk: Buffer) => void): void
   const shared = buffer;
   internals[kBuffer] = shared;
   internals[kBufferCb] = (length: number) => {
+    // What was put back must go first; reading it emits `data`.
+    while (socket.readableLength > 0 && socket.read() !== null);
     onChunk(shared.subarray(0, length));
     // Whoever wants to stop calls `pause`.
     return true;

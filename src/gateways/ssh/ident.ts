@@ -53,7 +53,9 @@ export class IdentReader {
     const text = ident.toString('latin1');
     if (ident.length > MAX_LINE - 2) throw bad('its identification is too long');
     if (!/^SSH-(2\.0|1\.99)-[\x20-\x7e]+$/.test(text)) throw bad('it does not speak SSH 2.0');
-    this.peer = ident;
+    // A copy of its own: a slice would keep a whole slab of Node's buffer pool alive as long as the connection.
+    this.peer = Buffer.alloc(ident.length);
+    ident.copy(this.peer);
   }
 }
 

@@ -98,10 +98,11 @@ export class KeyExchange {
   #extInfo = false;
   #sessionId: Buffer | undefined;
 
-  constructor(options: KeyExchangeOptions, ownIdent: string, actions: KeyExchangeActions) {
+  /** `ownIdent`: our identification string without its end of line; kept, not copied. */
+  constructor(options: KeyExchangeOptions, ownIdent: Buffer, actions: KeyExchangeActions) {
     this.#role = options.role;
     this.#options = options;
-    this.#ownIdent = Buffer.from(ownIdent, 'latin1');
+    this.#ownIdent = ownIdent;
     this.#actions = actions;
   }
 

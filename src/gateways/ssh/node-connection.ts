@@ -48,7 +48,7 @@ export class NodeConnection {
   #target: PacketPeer | undefined;
   #relay: SshRelay | undefined;
   /** Aborted when the session ends before the relay stands. */
-  readonly #cancelled = new AbortController();
+  #cancelled: AbortController | undefined = new AbortController();
   #end: SessionEnd | undefined;
 
   constructor(transport: SshTransport, request: Request, deps: NodeConnectionDeps) {
@@ -71,7 +71,7 @@ export class NodeConnection {
     const onClose = this.#transport.onClose;
     this.#transport.onClose = (closed) => {
       onClose(closed);
-      this.#cancelled.abort();
+      this.#cancelled?.abort();
       void opened.session.end('client_closed', closed.detail);
     };
     if (this.#transport.closed) {
@@ -116,7 +116,7 @@ export class NodeConnection {
       return embeddedNode.open({ login: client.login, user, clientAddr });
     }
     return connectTarget(
-      { node, user, login: client.login, extensions: extensionsFor(this.#rules()), signal: this.#cancelled.signal },
+      { node, user, login: client.login, extensions: extensionsFor(this.#rules()), signal: this.#cancelled!.signal },
       { clock, ca, connect },
     );
   }
@@ -157,12 +157,12 @@ export class NodeConnection {
         this.#end = end;
         notices?.end(end);
         if (this.#relay !== undefined) return this.#relay.close(end);
-        this.#cancelled.abort();
+        this.#cancelled?.abort();
         this.#target?.abort();
         await this.#transport.disconnect(DISCONNECT.BY_APPLICATION, end.text);
       },
       abort: () => {
-        this.#cancelled.abort();
+        this.#cancelled?.abort();
         this.#target?.abort();
         this.#transport.abort();
       },

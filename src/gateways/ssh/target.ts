@@ -7,6 +7,7 @@ import type { Node } from '../../resources/index.ts';
 import { SshReader } from '../../wire/ssh/buffer.ts';
 import { CERTIFICATE_SUFFIX, isCertificateType } from '../../wire/ssh/certificate.ts';
 import {
+  type AuthorizedKey,
   decodeAuthorizedKey,
   fingerprint,
   isKeyType,
@@ -83,9 +84,21 @@ export async function connectTarget(request: TargetRequest, deps: TargetDeps): P
   }
 }
 
+/** Keys of the nodes that sessions are open to, decoded once: a slice of Node's buffer pool for each session would keep 64 KB alive. */
+const pinnedByNode = new WeakMap<Node, readonly AuthorizedKey[]>();
+
+function pinnedKeys(node: Node): readonly AuthorizedKey[] {
+  let keys = pinnedByNode.get(node);
+  if (keys === undefined) {
+    keys = (node.spec.host_keys ?? []).map((line) => decodeAuthorizedKey(line));
+    pinnedByNode.set(node, keys);
+  }
+  return keys;
+}
+
 /** How a node proves itself: by one of the keys pinned in its resource, else by a host certificate of the host CA. */
 function hostKeyCheck(node: Node, ca: CertAuthority): { algorithms: string[]; verify: VerifyHostKey } {
-  const pinned = (node.spec.host_keys ?? []).map((line) => decodeAuthorizedKey(line));
+  const pinned = pinnedKeys(node);
   if (pinned.length > 0) {
     const algorithms = pinned.flatMap(({ type }) => (isKeyType(type) ? signatureAlgorithmsOf(type) : []));
     return {

@@ -9,7 +9,8 @@ import type { PacketPeer, PeerClosed } from './packet-peer.ts';
 import { PacketFramer, PacketWriter } from './packet-stream.ts';
 
 /** Software version that both sides of the gateway announce (RFC 4253 section 4.2). */
-const IDENT = 'SSH-2.0-Nightlatch';
+const IDENT = Buffer.from('SSH-2.0-Nightlatch', 'latin1');
+const IDENT_LINE = Buffer.from('SSH-2.0-Nightlatch\r\n', 'latin1');
 
 /** New keys after so many bytes or packets either way, and after so long (RFC 4253 section 9, RFC 4344 section 3.1). */
 export interface RekeyLimits {
@@ -101,7 +102,7 @@ export class SshTransport implements PacketPeer {
     this.#stream.on('error', (error) => this.#finish({ by: 'error', detail: errorMessage(error) }));
     this.#stream.on('end', () => this.#peerEnded());
     this.#stream.on('close', () => this.#streamClosed());
-    this.#writer.writeRaw(Buffer.from(`${IDENT}\r\n`, 'latin1'));
+    this.#writer.writeRaw(IDENT_LINE);
     this.#kex.start();
   }
 
