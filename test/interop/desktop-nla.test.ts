@@ -42,7 +42,7 @@ describe('RDP desktops with network level authentication', { timeout: 90_000 }, 
 
     const at = await desk(server.password, wrong.page);
     await at.hear('ready');
-    await until('the white terminal', async () => (await at.brightness()) > 200);
+    await at.white();
     const first = await at.still();
     // The terminal has the keys where the desktop's own pointer is; the browser's needs no click.
     await at.page.mouse.move(300, 200);

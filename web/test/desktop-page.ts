@@ -15,6 +15,7 @@ page.told = [];
 page.openTestDesktop = async (options) => {
   page.told = [];
   element.replaceChildren();
+  element.removeAttribute('style');
   const overlay = desktopOverlay(element, () => void page.openTestDesktop(options));
   page.view = await openDesktop({
     ...options,
