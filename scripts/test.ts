@@ -5,7 +5,7 @@ import { globSync, statSync } from 'node:fs';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 
-const DEFAULT_TIMEOUT_MS = 120_000;
+const DEFAULT_TIMEOUT_MS = 600_000;
 const wanted = process.argv.slice(2);
 const files = (wanted.length > 0 ? wanted : ['src', 'test'])
   .flatMap((path) => (statSync(path).isDirectory() ? globSync(`${path}/**/*.test.ts`) : [path]))
