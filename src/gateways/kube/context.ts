@@ -51,8 +51,14 @@ export function kubeAuditFields(call: KubeCall, impersonation: Impersonation | u
 }
 
 /** The cluster as a session's target. */
-export function sessionTarget(call: KubeCall, addr: string): SessionTarget {
+export async function sessionTarget(context: KubeContext, call: KubeCall): Promise<SessionTarget> {
   const { metadata } = call.cluster;
+  let addr = '';
+  try {
+    addr = (await context.upstreams.get(call.cluster)).host;
+  } catch {
+    // What is wrong with the kubeconfig is told when the session wants to reach the cluster.
+  }
   return {
     kind: 'kube_cluster',
     name: metadata.name,

@@ -72,14 +72,13 @@ export async function handleRequest(context: KubeContext, call: KubeCall, http: 
   if (lasting === undefined) return forward(context, call, http, { grant, impersonation, body, session: undefined });
 
   const control = new ResponseControl(response);
-  const upstream = await context.upstreams.get(call.cluster);
   const opened = await context.sessions.open(
     {
       kind: 'kube',
       protocol: 'kube',
       user: call.identity.user,
       login: impersonation.user,
-      target: sessionTarget(call, upstream.host),
+      target: await sessionTarget(context, call),
       clientAddr: call.clientAddr,
       certExpiresAtMs: call.identity.expiresAtMs,
       authorize: authorizer(call),
@@ -113,11 +112,13 @@ class ResponseControl implements SessionControl {
   readonly #response: ServerResponse;
   /** How the end is told where the response has begun; undefined where it cannot be. */
   tellEnd: ((text: string) => string | undefined) | undefined;
+  readonly #closed: Promise<void>;
   /** What was sent last has not come to its end: an event put in here could not be read. */
   midLine = false;
 
   constructor(response: ServerResponse) {
     this.#response = response;
+    this.#closed = new Promise((resolve) => response.once('close', () => resolve()));
   }
 
   warn(): void {
@@ -130,11 +131,10 @@ class ResponseControl implements SessionControl {
 
   async close(end: SessionEnd): Promise<void> {
     const response = this.#response;
-    if (response.destroyed || response.writableFinished) {
+    if (isGone(response)) {
       this.abort();
       return;
     }
-    const closed = new Promise<void>((resolve) => response.once('close', () => resolve()));
     if (end.cause === 'target_closed') {
       // What came from the target is on its way; `forward` has ended the response.
       this.abortUpstream.abort();
@@ -149,7 +149,7 @@ class ResponseControl implements SessionControl {
       if (text === undefined) breakOff(response);
       else response.write(text, () => breakOff(response));
     }
-    await closed;
+    await this.#closed;
   }
 
   abort(): void {
@@ -198,13 +198,16 @@ async function forward(
       responseHeaders: 'raw',
     });
     const body = answer.body;
-    body.on('error', () => undefined);
+    body.on('error', () => {
+      if (!abort.signal.aborted) void session?.session?.end('target_closed', 'the answer was broken off');
+      breakOff(response);
+    });
     const raw = (answer.headers as unknown as (string | Buffer)[]).map((part) =>
       typeof part === 'string' ? part : part.toString('latin1'),
     );
     const filter = filtered && answer.statusCode === 200 ? bodyFilter(call, grant, raw) : undefined;
     await recordRequest(context, call, impersonation, answer.statusCode);
-    if (response.destroyed) {
+    if (isGone(response)) {
       body.destroy();
       return;
     }
@@ -232,7 +235,6 @@ function relayBody(
   call: KubeCall,
   session: ResponseControl | undefined,
 ): void {
-  body.on('error', () => breakOff(response));
   if (filter === undefined) {
     if (session !== undefined)
       body.on('data', (chunk: Buffer) => {
@@ -350,7 +352,7 @@ async function recordRequest(
 }
 
 function fail(context: KubeContext, call: KubeCall, response: ServerResponse, error: unknown): void {
-  if (response.destroyed || response.writableEnded) return;
+  if (isGone(response) || response.writableEnded) return;
   context.log.warn('a Kubernetes request failed', {
     cluster: call.cluster.metadata.name,
     request: describeRequest(call.info),
@@ -365,6 +367,12 @@ function fail(context: KubeContext, call: KubeCall, response: ServerResponse, er
     reason: known && error.code === 'audit_unavailable' ? 'ServiceUnavailable' : 'BadGateway',
     message: known ? errorMessage(error) : `the Kubernetes API server cannot be reached: ${errorMessage(error)}`,
   });
+}
+
+/** The client's side of a response is closed. An HTTP/2 response only knows by its stream. */
+function isGone(response: ServerResponse): boolean {
+  const stream = (response as unknown as Partial<Http2ServerResponse>).stream;
+  return stream === undefined || stream === null ? response.destroyed : stream.destroyed || stream.closed;
 }
 
 /** Ends a response so that the client sees that something is missing. */

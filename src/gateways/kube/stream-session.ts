@@ -54,6 +54,7 @@ export class StreamSession implements SessionControl, StreamListener {
   #failure: KubeFailure | undefined;
   #notice: Notice | undefined;
   #warningShown = false;
+  #clientBroken = false;
   #noticeTimer: Timer | undefined;
   #timers: Timer[] = [];
   #endText = '';
@@ -123,10 +124,12 @@ export class StreamSession implements SessionControl, StreamListener {
 
   readonly #onClientData = (chunk: Buffer): void => {
     // After the end the client is read only so that its connection closes in order.
-    if (this.#state !== 'relaying') return;
+    if (this.#state !== 'relaying' || this.#clientBroken) return;
     try {
       this.#protocol!.client(chunk);
     } catch (error) {
+      // What follows cannot be read any more, so it does not go on either.
+      this.#clientBroken = true;
       void this.#session?.end('error', errorMessage(error));
       return;
     }

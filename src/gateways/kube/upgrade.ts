@@ -71,7 +71,7 @@ export async function handleUpgrade(
       protocol: 'kube',
       user: call.identity.user,
       login: impersonation?.user ?? call.identity.user,
-      target: sessionTarget(call, await addressOf(context, call)),
+      target: await sessionTarget(context, call),
       clientAddr: call.clientAddr,
       certExpiresAtMs: call.identity.expiresAtMs,
       authorize: authorizer(call),
@@ -159,15 +159,6 @@ function offered(call: KubeCall, purpose: Purpose): string[] {
     .flatMap((value) => value.split(','))
     .map((value) => value.trim())
     .filter((value) => wanted(purpose).includes(value));
-}
-
-async function addressOf(context: KubeContext, call: KubeCall): Promise<string> {
-  try {
-    return (await context.upstreams.get(call.cluster)).host;
-  } catch {
-    // What is wrong is told when the session wants to reach it.
-    return '';
-  }
 }
 
 function upgradeRequest(
