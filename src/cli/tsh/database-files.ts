@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { readIfThere, writeFileAtomic } from '../common/files.ts';
@@ -32,10 +32,18 @@ export function nativeConnection(
     port,
     ...(dbUser === undefined ? {} : { user: dbUser }),
     ...(dbName === undefined ? {} : { database: dbName }),
-    ca: signIn.casFile,
+    ca: signIn.profile.trust === 'system' ? systemAuthoritiesFile() : signIn.casFile,
     cert: certificateFile,
     key: signIn.keyFile,
   };
+}
+
+/** Where systems keep the CAs that they trust: database clients want a file. */
+const SYSTEM_CA_FILES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/cert.pem'];
+
+function systemAuthoritiesFile(): string {
+  const named = process.env.SSL_CERT_FILE;
+  return named || (SYSTEM_CA_FILES.find((file) => existsSync(file)) ?? SYSTEM_CA_FILES[0]!);
 }
 
 /** Name of a database's section in files of clients. */
