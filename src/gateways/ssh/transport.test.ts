@@ -142,6 +142,21 @@ describe('SSH transport', () => {
     await exchange(sides, 3);
   });
 
+  test('is not filled by a peer that sends data instead of exchanging keys', async () => {
+    const sides = await connect({ rekey: { bytes: 1e12, packets: 1e9, ms: 1e9 } });
+    sides.server.pause();
+    sides.server.rekey();
+    // It would answer at once, but is kept from reading.
+    sides.client.pause();
+    const block = Buffer.concat([Buffer.from([94]), Buffer.alloc(32_000)]);
+    for (let i = 0; i < 1_100; i++) {
+      sides.client.send(block);
+      if (i % 100 === 0) await settle();
+    }
+    await until(() => sides.closed.server !== undefined);
+    assert.match(sides.closed.server!.detail, /instead of exchanging keys/);
+  });
+
   test('refuses a host key that is not the one expected', async () => {
     const sides = await connect({ verifyHostKey: () => ({ ok: false, reason: 'not pinned' }) });
     await until(() => sides.closed.client !== undefined && sides.closed.server !== undefined);

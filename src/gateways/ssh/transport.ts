@@ -70,6 +70,7 @@ export class SshTransport implements PacketPeer {
   #queuedBytes = 0;
   #bytesSinceKex = 0;
   #packetsSinceKex = 0;
+  #unpausableBytes = 0;
   #kexAtMs: number;
   #rekeyTimer: Timer | undefined;
   #paused = false;
@@ -199,6 +200,7 @@ export class SshTransport implements PacketPeer {
         throw new NightlatchError('protocol', `a packet of type ${type} came before authentication`);
       }
       this.#count(payload.length);
+      if (this.#paused && !this.#kex.idle) this.#countUnpausable(payload.length);
       this.onPacket(payload);
       return this.#state === 'open';
     }
@@ -228,6 +230,14 @@ export class SshTransport implements PacketPeer {
     return this.#state === 'open';
   }
 
+  /** Reading is not paused while keys are exchanged: whoever sends on and on instead of its KEXINIT must not fill the memory. */
+  #countUnpausable(bytes: number): void {
+    this.#unpausableBytes += bytes;
+    if (this.#unpausableBytes > MAX_QUEUED_BYTES) {
+      throw new NightlatchError('limit_exceeded', 'the peer sends data instead of exchanging keys');
+    }
+  }
+
   /** RFC 4253 section 11.4. */
   #unimplemented(): void {
     const packet = Buffer.alloc(5);
@@ -246,6 +256,7 @@ export class SshTransport implements PacketPeer {
   #sendReady(result: HandshakeResult, first: boolean): void {
     this.#bytesSinceKex = 0;
     this.#packetsSinceKex = 0;
+    this.#unpausableBytes = 0;
     this.#kexAtMs = this.#clock.now();
     const queue = this.#queue;
     this.#queue = [];
