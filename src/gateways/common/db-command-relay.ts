@@ -66,6 +66,8 @@ export class DbCommandRelay implements DbRelayHandlers {
   /** What waits to be put in where the server is between two messages. */
   #notice: Buffer | undefined;
   #closing = false;
+  /** The server's bytes could not be read, and this is where the client stands. */
+  #broken: 'between messages' | 'within a message' | undefined;
   #boundaryReached: (() => void) | undefined;
 
   constructor(options: CommandRelayOptions) {
@@ -89,6 +91,18 @@ export class DbCommandRelay implements DbRelayHandlers {
   }
 
   fromServer(chunk: Buffer, length: number): number {
+    const before = this.#clientAtBoundary;
+    try {
+      return this.#fromServer(chunk, length);
+    } catch (error) {
+      // Nothing of the chunk goes on, and where its messages end nobody knows.
+      this.#broken = before ? 'between messages' : 'within a message';
+      this.#boundaryReached?.();
+      throw error;
+    }
+  }
+
+  #fromServer(chunk: Buffer, length: number): number {
     if (this.#closing) return this.#toBoundary(chunk, length);
     const taps = this.#taps;
     const { waiting } = taps;
@@ -139,7 +153,8 @@ export class DbCommandRelay implements DbRelayHandlers {
         log.warn(`${session.spec.protocol}: a running command could not be ended`, { error: errorMessage(error) });
       });
     }
-    if (end.tell && !this.#clientAtBoundary && !client.destroyed && !server.destroyed)
+    const unfinished = !this.#clientAtBoundary && this.#broken === undefined;
+    if (end.tell && unfinished && !client.destroyed && !server.destroyed)
       await new Promise<void>((resolve) => {
         this.#boundaryReached = resolve;
         server.once('close', resolve);
@@ -156,12 +171,13 @@ export class DbCommandRelay implements DbRelayHandlers {
 
   /** Nothing is half sent to the client; of an answer that is rewritten it has nothing yet. */
   get #clientAtBoundary(): boolean {
+    if (this.#broken !== undefined) return this.#broken === 'between messages';
     return this.#taps.atBoundary || this.#withheld !== undefined;
   }
 
   /** Lets pass what completes the message that is half sent. */
   #toBoundary(chunk: Buffer, length: number): number {
-    if (this.#clientAtBoundary) return 0;
+    if (this.#clientAtBoundary || this.#broken !== undefined) return 0;
     const taken = this.#taps.fromServer(chunk, 0, length, true);
     if (this.#taps.atBoundary) {
       // The relay writes the taken bytes when this returns; the last words must come behind them.
