@@ -60,14 +60,14 @@ export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
       log.info('a Kubernetes client was refused', { addr: addressOf(socket), reason: verified.reason });
       return 'the client certificate is not accepted: sign in again with tsh login';
     }
-    // A head and a body are two writes: waiting for an acknowledgement between them costs 40 ms (Nagle's algorithm).
-    socket.setNoDelay(true);
     identities.set(socket, verified.identity);
     return verified.identity;
   }
 
   function understand(request: IncomingMessage): KubeCall | KubeFailure {
     const socket = tlsSocketOf(request);
+    // A head and a body are two writes: waiting for an acknowledgement between them costs 40 ms (Nagle's algorithm). HTTP/2 sees to it itself.
+    if (request.httpVersionMajor === 1) socket.setNoDelay(true);
     const identity = identify(socket);
     if (typeof identity === 'string') return { reason: 'Unauthorized', message: identity };
     const route = routeRequest(identity, request.url ?? '/', policy.current);
