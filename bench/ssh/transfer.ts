@@ -18,14 +18,20 @@ export interface Transfer {
   readonly cpuPerGb: number;
 }
 
-const COMMON = ['-o', 'KexAlgorithms=curve25519-sha256', '-o', 'LogLevel=ERROR'];
+/** The same key exchange on every way; without it each uses its own first choice. */
+const SAME_KEX = ['-o', 'KexAlgorithms=curve25519-sha256'];
 
 /** Runs `ssh` to its end and returns the seconds it took. */
-export async function runSsh(gateway: GatewayProcess, args: readonly string[], input = '/dev/null'): Promise<number> {
+export async function runSsh(
+  gateway: GatewayProcess,
+  args: readonly string[],
+  input = '/dev/null',
+  kex: readonly string[] = SAME_KEX,
+): Promise<number> {
   const stdin = openSync(input, 'r');
   const sink = openSync('/dev/null', 'w');
   const start = performance.now();
-  const child = spawn('ssh', ['-F', join(gateway.ready.dir, 'config'), ...COMMON, ...args], {
+  const child = spawn('ssh', ['-F', join(gateway.ready.dir, 'config'), '-o', 'LogLevel=ERROR', ...kex, ...args], {
     stdio: [stdin, sink, 'inherit'],
   });
   const code = await new Promise<number | null>((resolve) => child.once('exit', resolve));
@@ -66,11 +72,16 @@ export async function measureTransfer(
 }
 
 /** Milliseconds of `ssh host true`, medians, the ways taking turns. */
-export async function measureLogin(gateway: GatewayProcess, rounds: number): Promise<Record<Way, number>> {
+export async function measureLogin(
+  gateway: GatewayProcess,
+  rounds: number,
+  sameKex: boolean,
+): Promise<Record<Way, number>> {
+  const kex = sameKex ? SAME_KEX : [];
   const times: Record<Way, number[]> = { direct: [], gateway: [], jump: [] };
   for (let round = 0; round < rounds; round++) {
     for (const way of Object.keys(WAYS) as Way[]) {
-      times[way].push((await runSsh(gateway, [...WAYS[way], 'true'])) * 1000);
+      times[way].push((await runSsh(gateway, [...WAYS[way], 'true'], '/dev/null', kex)) * 1000);
     }
   }
   return { direct: median(times.direct), gateway: median(times.gateway), jump: median(times.jump) };
