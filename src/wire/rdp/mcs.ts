@@ -107,9 +107,8 @@ function encodeSendData(choice: number, initiator: number, channelId: number, da
   return out;
 }
 
-/** Why a provider disconnects (T.125, `Reason`). */
+/** Why a provider disconnects (T.125, `Reason`): rn-provider-initiated. */
 export const REASON_PROVIDER_INITIATED = 1;
-export const REASON_USER_REQUESTED = 3;
 
 /** Encodes an MCS Disconnect Provider Ultimatum (MS-RDPBCGR 2.2.2.3). */
 export function encodeDisconnectProviderUltimatum(reason: number): Buffer {

@@ -3,8 +3,6 @@ import { encodeSendDataIndication } from './mcs.ts';
 
 /** Data PDUs that a relay acts on (MS-RDPBCGR 2.2.8.1.1.1.2, pduType2). */
 export const PDUTYPE2_INPUT = 28;
-export const PDUTYPE2_SAVE_SESSION_INFO = 38;
-export const PDUTYPE2_FONTLIST = 39;
 export const PDUTYPE2_FONTMAP = 40;
 export const PDUTYPE2_SET_ERROR_INFO = 47;
 

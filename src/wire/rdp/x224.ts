@@ -3,7 +3,6 @@ import { DecodeError } from '../../core/errors.ts';
 /** Security protocols of RDP_NEG_REQ and RDP_NEG_RSP (MS-RDPBCGR 2.2.1.1.1). */
 export const PROTOCOL_SSL = 1;
 export const PROTOCOL_HYBRID = 2;
-export const PROTOCOL_HYBRID_EX = 8;
 
 const TYPE_RDP_NEG_RSP = 2;
 const TYPE_RDP_NEG_FAILURE = 3;

@@ -1,6 +1,6 @@
 import type { DesktopEvents } from './events.ts';
 
-export type { DesktopEnd, DesktopEvents, DesktopReady, DesktopWarning } from './events.ts';
+export type { DesktopEnd } from './events.ts';
 
 /** A desktop to open in an element of the page. */
 export interface DesktopOptions {
