@@ -278,6 +278,20 @@ describe('access by SSH', { timeout: 110_000 }, () => {
     await allowed();
   });
 
+  test('a flood of clients that say nothing locks nobody out', async () => {
+    const silent: net.Socket[] = [];
+    for (let i = 0; i < 1_500; i++) {
+      // Another address than the honest client's.
+      const socket = net.connect({ port: lab.nodePort, host: '127.0.0.1', localAddress: '127.0.0.9' });
+      socket.on('error', () => {}).resume();
+      silent.push(socket);
+      if (i % 200 === 0) await new Promise((resolve) => socket.once('connect', resolve).once('close', resolve));
+    }
+    await allowed();
+    assert.ok(silent.filter((socket) => socket.closed).length >= 900, 'most of them have been sent away');
+    for (const socket of silent) socket.destroy();
+  });
+
   test('a shutdown tells the open sessions', async () => {
     const ssh = lab.ssh('web', 'echo ready; sleep 60');
     await ssh.shows('ready');
