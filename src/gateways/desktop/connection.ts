@@ -279,6 +279,8 @@ export class DesktopConnection implements SessionControl {
       }
     });
     upstream.resume();
+    // It may have gone while the browser was greeted, with nobody to hear it.
+    if (upstream.destroyed) void session.end('target_closed', relay.serverReason);
   }
 
   /** What went wrong before the session was usable, or after it was opened. */

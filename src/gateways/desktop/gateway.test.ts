@@ -173,6 +173,22 @@ describe('the desktop gateway before and around a session', { timeout: 60_000 },
     assert.equal(audit.last('client.disconnect')!['cause'], 'client_closed');
   });
 
+  test('a desktop that breaks the connection while the browser is greeted', async () => {
+    const browser = open('vnc');
+    await browser.begin();
+    const desk = await vnc.accept();
+    desk.resume();
+    desk.write('RFB 003.008\n\x01\x01\0\0\0\0');
+    desk.write(Buffer.from('032002582018000100ff00ff00ff100800000000000000036c6162', 'hex'));
+    await settleFor(() => browser.received >= 12);
+    desk.resetAndDestroy();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    browser.send(Buffer.from('RFB 003.008\n\x01\x01'));
+    assert.match((await browser.closed).reason, /target closed/);
+    await settleFor(() => sessions.list().length === 0);
+    assert.equal(audit.last('client.disconnect')!['cause'], 'target_closed');
+  });
+
   test('a browser that answers no ping is given up; one that does is kept', async () => {
     const browser = open('vnc');
     await browser.begin();

@@ -29,6 +29,8 @@ export function connectTcp(address: DesktopAddress, signal: AbortSignal): Promis
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const socket = net.connect({ ...address, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 });
+    // INVARIANT: a socket is never without a listener for errors, whoever reads from it at the moment.
+    socket.on('error', () => undefined);
     const settle = (error?: Error): void => {
       signal.removeEventListener('abort', onAbort);
       socket.off('connect', onConnect);
@@ -37,7 +39,6 @@ export function connectTcp(address: DesktopAddress, signal: AbortSignal): Promis
         resolve(socket);
         return;
       }
-      socket.on('error', () => undefined);
       socket.destroy();
       reject(error);
     };
@@ -82,6 +83,7 @@ export function startTls(
       checkServerIdentity: (_name, certificate) =>
         settings.mode === 'verify-full' ? tls.checkServerIdentity(name, certificate) : undefined,
     });
+    secure.on('error', () => undefined);
     let chain: X509Certificate[] = [];
     const settle = (error?: Error): void => {
       signal.removeEventListener('abort', onAbort);
@@ -92,7 +94,6 @@ export function startTls(
         resolve({ socket: secure, chain });
         return;
       }
-      secure.on('error', () => undefined);
       secure.destroy();
       socket.destroy();
       reject(error);
