@@ -85,6 +85,10 @@ export async function connectSsh(
   } catch (error) {
     transport.abort();
     if (banner.text !== undefined) throw new NightlatchError('access_denied', banner.text, { cause: error });
+    // The gateway says no more than that; the certificate was good, so it is the login.
+    if (error instanceof NightlatchError && error.code === 'access_denied') {
+      throw new NightlatchError('access_denied', `your roles do not allow the login "${login}"`, { cause: error });
+    }
     throw error;
   }
   return overTransport(transport);

@@ -187,6 +187,7 @@ export class TerminalBridge implements SessionNotices, OpenTerminal {
       }
       this.#answered = false;
       if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping();
+      this.#tell({ type: 'alive' });
       this.#ping = this.#nextPing();
     });
   }

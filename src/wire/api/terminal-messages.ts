@@ -25,6 +25,8 @@ export type TerminalControlMessage =
       readonly timeoutSource: string;
     }
   | { readonly type: 'kept'; readonly text: string }
+  /** Sent every 20 seconds: a page that hears nothing for longer does not know whether its session still stands. */
+  | { readonly type: 'alive' }
   /** The picture goes blank now; nothing but the close follows. `denied`: it was never opened. */
   | { readonly type: 'end'; readonly cause: string; readonly text: string };
 

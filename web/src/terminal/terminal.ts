@@ -46,6 +46,11 @@ const THEME = {
 };
 /** Pasted text goes out in parts, so that a message stays below the gateway's limit. */
 const PART_BYTES = 64 * 1024;
+/** The gateway gives a sign of life every 20 seconds; after this long without one it is lost, in milliseconds. */
+const SILENCE_MS = 75_000;
+/** A warning that nobody took back is followed by the end; it is given this long to arrive. */
+const END_GRACE_MS = 5_000;
+const LOST = 'The connection to the gateway was lost.';
 
 /** Opens a terminal in an element: xterm.js over a WebSocket. */
 export function openTerminal({ element, node, login, on }: TerminalOptions): TerminalView {
@@ -78,6 +83,13 @@ export function openTerminal({ element, node, login, on }: TerminalOptions): Ter
   ws.binaryType = 'arraybuffer';
   const encoder = new TextEncoder();
   let ended = false;
+  let silence: ReturnType<typeof setTimeout> | undefined;
+  let deadline: ReturnType<typeof setTimeout> | undefined;
+  /** Nobody knows whether the session still stands: its picture must not. */
+  const lose = () => {
+    end('lost', LOST);
+    ws.close();
+  };
 
   const send = (bytes: Uint8Array<ArrayBuffer>) => {
     if (ws.readyState !== WebSocket.OPEN) return;
@@ -86,6 +98,8 @@ export function openTerminal({ element, node, login, on }: TerminalOptions): Ter
   const end = (cause: string, text: string) => {
     if (ended) return;
     ended = true;
+    clearTimeout(silence);
+    clearTimeout(deadline);
     sizes.disconnect();
     // The picture goes first: nothing of it is left in the page, nor in what can be scrolled back to.
     terminal.reset();
@@ -125,6 +139,8 @@ export function openTerminal({ element, node, login, on }: TerminalOptions): Ter
       return;
     }
     const message = JSON.parse(event.data) as TerminalControlMessage;
+    clearTimeout(silence);
+    if (!ended) silence = setTimeout(lose, SILENCE_MS);
     switch (message.type) {
       case 'ready':
         on.ready(message.sessionId);
@@ -137,8 +153,11 @@ export function openTerminal({ element, node, login, on }: TerminalOptions): Ter
       case 'warning':
         on.policy(message.idleTimeoutMs, message.timeoutSource);
         on.warning(message.text, message.remainingMs);
+        clearTimeout(deadline);
+        deadline = setTimeout(lose, message.remainingMs + END_GRACE_MS);
         break;
       case 'kept':
+        clearTimeout(deadline);
         on.kept(message.text);
         break;
       case 'end':
@@ -148,7 +167,7 @@ export function openTerminal({ element, node, login, on }: TerminalOptions): Ter
   });
   ws.addEventListener('close', (event) => {
     if (event.code === CLOSE_SIGNED_OUT) end('signed_out', 'Session ended: you were signed out.');
-    else end('lost', 'The connection to the gateway was lost.');
+    else end('lost', LOST);
   });
 
   return {
@@ -157,6 +176,8 @@ export function openTerminal({ element, node, login, on }: TerminalOptions): Ter
     focus: () => terminal.focus(),
     close: () => {
       ended = true;
+      clearTimeout(silence);
+      clearTimeout(deadline);
       sizes.disconnect();
       ws.close();
       terminal.dispose();
