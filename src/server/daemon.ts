@@ -10,10 +10,16 @@ import { openAuditLog } from '../audit/file-audit-log.ts';
 import type { Clock } from '../core/clock.ts';
 import { errorMessage, NightlatchError } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
+import {
+  createDesktopCredentials,
+  DESKTOP_PASSWORDS_BUCKET,
+  type KeptPassword,
+} from '../gateways/desktop/credentials.ts';
 import { contextNames } from '../gateways/kube/kubeconfig.ts';
 import { loadCertAuthority } from '../identity/certificate-authority.ts';
 import { createLocalIdentity } from '../identity/local-identity.ts';
 import { loadMasterKey } from '../identity/master-key.ts';
+import { SealedRecords } from '../identity/sealed-records.ts';
 import {
   type Config,
   configResources,
@@ -161,6 +167,10 @@ async function compose(
     ca,
     clusterName,
     certificate,
+    desktopPasswords: createDesktopCredentials({
+      policy,
+      kept: new SealedRecords<KeptPassword>(store, masterKey, DESKTOP_PASSWORDS_BUCKET),
+    }),
     names,
   });
   closers.push(() => gateways.close());

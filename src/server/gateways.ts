@@ -2,6 +2,7 @@ import net, { type Server, type Socket } from 'node:net';
 import type { AuditLog } from '../audit/events.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
+import type { DesktopCredentials } from '../gateways/desktop/credentials.ts';
 import { createDesktopGateway, type DesktopGateway } from '../gateways/desktop/gateway.ts';
 import { createKubeGateway } from '../gateways/kube/gateway.ts';
 import { createMysqlGateway } from '../gateways/mysql/gateway.ts';
@@ -54,6 +55,7 @@ export interface GatewaysDeps {
   readonly ca: CertAuthority;
   readonly clusterName: string;
   readonly certificate: ServerCertificate;
+  readonly desktopPasswords: DesktopCredentials;
   readonly audit: AuditLog;
   /** Names under which the gateway is reached. */
   readonly names: readonly string[];
@@ -139,8 +141,7 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
     listeners.push({ server, addr: proxy.kube_listen_addr, name: 'kube', purpose: 'Kubernetes' });
   }
 
-  // Passwords that the gateway keeps for desktops are not there yet: users type them.
-  const desktops = createDesktopGateway({ clock, log, policy, sessions, credentials: async () => undefined });
+  const desktops = createDesktopGateway({ clock, log, policy, sessions, credentials: deps.desktopPasswords.password });
 
   return {
     listeners,
