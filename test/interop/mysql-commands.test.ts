@@ -334,6 +334,20 @@ describe('MariaDB: every kind of command, with mysql2, the mariadb programs and 
     assert.equal(left, '0', 'the statement runs on at the server');
   });
 
+  test('a transaction left open is ended, one that works or is over is not', async () => {
+    fixture.policy.put(role({ database_idle_in_transaction_timeout: '1s' }));
+    const connection = await connect();
+    await connection.query('begin');
+    await connection.query('select sleep(1.5)');
+    await connection.query('commit');
+    await new Promise((resolve) => setTimeout(resolve, 1_300));
+    const ended = new Promise<mysql.QueryError>((resolve) => connection.once('error', resolve));
+    await connection.query('start transaction');
+    await connection.ping();
+    assert.match((await ended).message, /a transaction was left open without activity for 1s \(role dba\)/);
+    await noSessions();
+  });
+
   test('pings and empty statements keep nobody', async () => {
     fixture.policy.put(role({ client_idle_timeout: '1s' }));
     const connection = await connect();

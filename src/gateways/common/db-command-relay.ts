@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream';
 import { errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { Session, SessionEnd } from '../../session/types.ts';
+import { formatDuration } from '../../resources/index.ts';
+import type { Session, SessionEnd, SilenceGuard } from '../../session/types.ts';
 import { DbRelay, type DbRelayHandlers, finishStream } from './db-relay.ts';
 
 const NOTHING = Buffer.alloc(0);
@@ -32,6 +33,8 @@ export interface CommandTaps {
   rewriteAt(chunk: Buffer, at: number, end: number): Rewrite | undefined;
   /** A command that counts as work is running. */
   readonly busy: boolean;
+  /** The server holds a transaction open. */
+  readonly transactionOpen: boolean;
   /** The last message to the client, at a boundary. */
   lastWords(end: SessionEnd): Buffer;
   /** The last message to the server, or undefined when one would not be understood now. */
@@ -47,6 +50,8 @@ export interface CommandRelayOptions {
   readonly taps: CommandTaps;
   /** Ends from outside what runs on the server, where the end of the connection would not. */
   stopWork?(): Promise<void>;
+  /** The limit on a transaction left open, as it stands; 0 milliseconds for none. */
+  idleInTransaction?(): { timeoutMs: number; source: string };
 }
 
 /**
@@ -69,6 +74,11 @@ export class DbCommandRelay implements DbRelayHandlers {
   /** The server's bytes could not be read, and this is where the client stands. */
   #broken: 'between messages' | 'within a message' | undefined;
   #boundaryReached: (() => void) | undefined;
+  /** Counts while a transaction is left open, with the limit that it was made for. */
+  #guard: { readonly guard: SilenceGuard; readonly timeoutMs: number } | undefined;
+  #guardArmed = false;
+  /** The text of the end when a transaction was left open. */
+  #transactionEnd: string | undefined;
 
   constructor(options: CommandRelayOptions) {
     this.#options = options;
@@ -86,6 +96,7 @@ export class DbCommandRelay implements DbRelayHandlers {
     const forward = this.#taps.fromClient(chunk);
     if (this.#taps.input) session.activity('input');
     this.#workBegins();
+    if (this.#taps.busy) this.#disarm();
     if (this.#taps.waiting) client.pause();
     return forward;
   }
@@ -114,6 +125,7 @@ export class DbCommandRelay implements DbRelayHandlers {
     if (waiting && !taps.waiting) this.#goOn();
     if (this.#working && !taps.busy) this.#workDone();
     else this.#workBegins();
+    this.#watchTransaction();
     return taken;
   }
 
@@ -142,6 +154,13 @@ export class DbCommandRelay implements DbRelayHandlers {
     else this.#notice = this.#notice === undefined ? message : Buffer.concat([this.#notice, message]);
   }
 
+  /** SessionControl.policyChanged */
+  policyChanged(): void {
+    if (!this.#guardArmed || this.#guard?.timeoutMs === this.#options.idleInTransaction?.().timeoutMs) return;
+    this.#disarm();
+    this.#watchTransaction();
+  }
+
   /** SessionControl.close */
   async close(end: SessionEnd): Promise<void> {
     const { client, server, log, session } = this.#options;
@@ -159,7 +178,10 @@ export class DbCommandRelay implements DbRelayHandlers {
         this.#boundaryReached = resolve;
         server.once('close', resolve);
       });
-    const last = end.tell && this.#clientAtBoundary ? taps.lastWords(end) : undefined;
+    // A transaction that was left open is a case of inactivity, with words of its own.
+    const told: SessionEnd =
+      this.#transactionEnd === undefined ? end : { ...end, cause: 'idle', text: this.#transactionEnd };
+    const last = end.tell && this.#clientAtBoundary ? taps.lastWords(told) : undefined;
     await Promise.all([finishStream(client, last), finishStream(server, taps.goodbye)]);
   }
 
@@ -254,5 +276,36 @@ export class DbCommandRelay implements DbRelayHandlers {
     if (!this.#working) return;
     this.#working = false;
     this.#options.session.workEnded();
+  }
+
+  /** An open transaction is left idle from the moment that nothing runs; liveness checks do not touch it. */
+  #watchTransaction(): void {
+    const { session, idleInTransaction } = this.#options;
+    if (idleInTransaction === undefined || this.#taps.busy) return;
+    if (!this.#taps.transactionOpen) {
+      this.#disarm();
+      return;
+    }
+    if (this.#guardArmed) return;
+    this.#guardArmed = true;
+    const { timeoutMs } = idleInTransaction();
+    if (timeoutMs === 0) return;
+    if (this.#guard?.timeoutMs !== timeoutMs)
+      this.#guard = { timeoutMs, guard: session.silenceGuard(timeoutMs, () => this.#transactionExpired()) };
+    this.#guard.guard.arm();
+  }
+
+  #disarm(): void {
+    if (!this.#guardArmed) return;
+    this.#guardArmed = false;
+    this.#guard?.guard.disarm();
+  }
+
+  #transactionExpired(): void {
+    const { session, idleInTransaction } = this.#options;
+    if (!this.#guardArmed || idleInTransaction === undefined) return;
+    const { timeoutMs, source } = idleInTransaction();
+    this.#transactionEnd = `Session ended: a transaction was left open without activity for ${formatDuration(timeoutMs)} (${source}).`;
+    void session.end('error', this.#transactionEnd);
   }
 }

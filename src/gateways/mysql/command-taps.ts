@@ -56,6 +56,10 @@ export class MysqlTaps implements CommandTaps {
     return this.#tracker.busy;
   }
 
+  get transactionOpen(): boolean {
+    return this.#tracker.transactionOpen;
+  }
+
   lastWords(end: SessionEnd): Buffer {
     const { code, sqlState } = errorOf(end.cause);
     return encodePacket(this.#tracker.nextSequence, encodeError(code, sqlState, end.text));

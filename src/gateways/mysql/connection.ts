@@ -16,7 +16,7 @@ import { DbCommandRelay } from '../common/db-command-relay.ts';
 import { deadline } from '../common/db-deadline.ts';
 import type { DbReader } from '../common/db-reader.ts';
 import { finishStream } from '../common/db-relay.ts';
-import { databaseSession } from '../common/db-target.ts';
+import { databaseSession, idleInTransactionLimit } from '../common/db-target.ts';
 import type { DbUpstreamTls } from '../common/db-upstream.ts';
 import { commandPolicy, FAST_AUTH_SUCCESS } from './command-policy.ts';
 import { MysqlTaps } from './command-taps.ts';
@@ -196,6 +196,7 @@ export class MysqlConnection implements SessionControl {
       log,
       taps,
       stopWork: () => this.#kill(wanted, upstream.threadId),
+      idleInTransaction: () => idleInTransactionLimit(this.#deps.policy.current, identity.user),
     });
     this.#relay = relay;
     const early = reader.detach();
@@ -276,6 +277,11 @@ export class MysqlConnection implements SessionControl {
 
   /** SessionControl.warningCancelled */
   warningCancelled(): void {}
+
+  /** SessionControl.policyChanged */
+  policyChanged(): void {
+    this.#relay?.policyChanged();
+  }
 
   async close(end: SessionEnd): Promise<void> {
     const { stream, reader, sequence, threadId } = this.#client;

@@ -66,6 +66,9 @@ export class RedisTaps implements CommandTaps {
     return encodeError('ERR', end.text);
   }
 
+  /** A transaction that is being collected (MULTI) holds nothing on the server. */
+  readonly transactionOpen = false;
+
   /** A Redis client just goes. */
   readonly goodbye = undefined;
 }

@@ -54,4 +54,4 @@ export const OFFERED_CAPABILITIES: number =
 export const FORMAT_CAPABILITIES: number = CAPABILITY.sessionTrack | CAPABILITY.deprecateEof;
 
 /** Status flags in OK and EOF packets. */
-export const STATUS = { moreResults: 0x0008, cursorExists: 0x0040 } as const;
+export const STATUS = { inTransaction: 0x0001, moreResults: 0x0008, cursorExists: 0x0040 } as const;

@@ -9,6 +9,8 @@ export const HEAD_BYTES = 24;
 const EOF_LIMIT = 9;
 /** MariaDB's progress reports look like errors with this code. */
 const PROGRESS_CODE = 0xffff;
+/** ER_LOCK_DEADLOCK: the server has rolled the transaction back. */
+const DEADLOCK_CODE = 1213;
 
 /** Where in its answer the server is. */
 type State =
@@ -56,6 +58,8 @@ export class ResponseTracker {
   #rewrites = 0;
   /** Sequence number of the last packet in the present answer; -1 before it has begun. */
   #lastSequence = -1;
+  /** The last answer said that a transaction is open. */
+  transactionOpen = false;
 
   constructor(options: { deprecateEof: boolean }) {
     this.#deprecateEof = options.deprecateEof;
@@ -131,7 +135,9 @@ export class ResponseTracker {
     this.#lastSequence = sequence;
     if (this.#state === 'rows' && mark !== MARK.eof && mark !== MARK.err) return;
     if (mark === MARK.err) {
-      if (available >= 3 && head.readUInt16LE(at + 1) === PROGRESS_CODE) return;
+      const code = available >= 3 ? head.readUInt16LE(at + 1) : 0;
+      if (code === PROGRESS_CODE) return;
+      if (code === DEADLOCK_CODE) this.transactionOpen = false;
       this.#finish(true);
       return;
     }
@@ -164,6 +170,7 @@ export class ResponseTracker {
         if (this.#left === 0) this.#finish(false);
         return;
       case 'single':
+        if (mark === MARK.ok) this.#tellTransaction(okStatus(head));
         this.#finish(false);
         return;
       case 'stream':
@@ -203,7 +210,12 @@ export class ResponseTracker {
     else this.#state = 'definitions';
   }
 
+  #tellTransaction(status: number): void {
+    this.transactionOpen = (status & STATUS.inTransaction) !== 0;
+  }
+
   #resultEnded(status: number): void {
+    this.#tellTransaction(status);
     if ((status & STATUS.moreResults) !== 0 && this.#queue[0]!.command !== COMMAND.stmtFetch) this.#state = 'start';
     else this.#finish(false);
   }
