@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import net, { type AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { accountOf } from '../../src/gateways/ssh/embedded-account.ts';
 import { createEmbeddedNode } from '../../src/gateways/ssh/embedded-node.ts';
 import { systemClock } from '../../src/server/system-clock.ts';
 import { MemoryLogger } from '../fixtures/memory-logger.ts';
@@ -24,7 +25,14 @@ describe('the embedded SSH node', { timeout: 110_000 }, () => {
     process.env['NIGHTLATCH_TEST_SECRET'] = 'of the daemon';
     lab = await Lab.start({
       node: { kind: 'node', sub_kind: 'teleport', version: 'v2', metadata: { name: 'web' }, spec: { hostname: 'web' } },
-      gateway: { embeddedNode: createEmbeddedNode({ clock: systemClock, log }) },
+      gateway: {
+        embeddedNode: createEmbeddedNode({
+          clock: systemClock,
+          log,
+          // A home without the machine's own ~/.bashrc, which may take its time.
+          accountOf: async (login) => ({ ...(await accountOf(login)), home: lab.dir }),
+        }),
+      },
       resources: [
         {
           kind: 'role',

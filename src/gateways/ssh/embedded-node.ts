@@ -31,13 +31,15 @@ const LOOPBACK = ['', 'localhost', '127.0.0.1', '::1', '*', '0.0.0.0', '::'];
 export interface EmbeddedNodeDeps {
   readonly clock: Clock;
   readonly log: Logger;
+  /** Finds the account of a login; the machine's own accounts by default. */
+  readonly accountOf?: (login: string) => Promise<Account>;
 }
 
 /** The SSH node inside of the daemon (`ssh_service`): shells and programs under accounts of this machine, without an sshd. */
 export function createEmbeddedNode(deps: EmbeddedNodeDeps): EmbeddedNode {
   return {
     async open({ login, clientAddr }) {
-      return new EmbeddedPeer(await accountOf(login), clientAddr, deps);
+      return new EmbeddedPeer(await (deps.accountOf ?? accountOf)(login), clientAddr, deps);
     },
   };
 }
