@@ -32,3 +32,4 @@ const server = net.createServer({ noDelay: true }, (socket) => {
 server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () =>
   process.send!({ port: (server.address() as net.AddressInfo).port }),
 );
+process.once('disconnect', () => process.exit(0));

@@ -32,15 +32,13 @@ async function connect(): Promise<void> {
       socket.write(encodeSslRequest());
       await new Promise((resolve) => socket.once('data', resolve));
     }
-    const { ca, cert, key } = settings.tls;
+    const credential = settings.tls;
     const raw = socket;
     socket = await new Promise<net.Socket>((resolve, reject) => {
       const secure = tls.connect({
         socket: raw,
         servername: 'localhost',
-        ca,
-        cert,
-        key,
+        ...credential,
         rejectUnauthorized: false,
         ALPNProtocols: ['postgresql'],
       });
@@ -92,3 +90,4 @@ await Promise.all(
 );
 process.send!({ open });
 process.once('message', () => process.exit(0));
+process.once('disconnect', () => process.exit(0));

@@ -36,7 +36,7 @@ export interface GatewayReady {
 export interface IdleClients {
   readonly port: number;
   readonly count: number;
-  readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
   /** TLS from the first byte on, as HAProxy wants it. */
   readonly direct: boolean;
   /** How long they are allowed to be idle, where they are to measure how late they are ended. */

@@ -1,5 +1,6 @@
 // `npm run bench:db`: the PostgreSQL gateway beside pgbouncer (session pooling) and HAProxy, interleaved on one machine; medians. Writes
 // bench/results/db.md. `BENCH_SECONDS` and `BENCH_ROUNDS` shorten it, `BENCH_PARTS` chooses: tps, copy, connect, memory, idle.
+// Ratios mean something on a machine that does nothing else; the load before the run stands in the result.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -12,6 +13,7 @@ const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const PARTS = new Set((process.env['BENCH_PARTS'] ?? 'tps,copy,connect,memory,idle').split(','));
 const COPY_MB = Number(process.env['BENCH_COPY_MB'] ?? 1024);
 const CLIENTS = [1, 8, 64];
+const SESSIONS = (process.env['BENCH_SESSIONS'] ?? '1000,5000').split(',').map(Number);
 
 const lab = new Lab();
 const lines: string[] = [];
@@ -19,6 +21,12 @@ const say = (line = ''): void => {
   console.log(line);
   lines.push(line);
 };
+
+/** The file is there after each part, so that a run which is stopped leaves what it has. */
+function save(): void {
+  mkdirSync(new URL('../results', import.meta.url), { recursive: true });
+  writeFileSync(new URL('../results/db.md', import.meta.url), `${lines.join('\n').trimEnd()}\n`);
+}
 
 /** A way to the server: through a peer, plain or with TLS, or straight to it. */
 interface Way {
@@ -78,7 +86,7 @@ async function pgbench(way: Way, args: readonly string[]): Promise<{ tps: number
   const text = await output(spawn(join(PG_BIN, 'pgbench'), ['-n', '-S', ...args], { env: way.env }));
   const cpu = (way.peer === undefined ? 0 : cpuSeconds(way.peer.child)) - before;
   const transactions = Number(/actually processed: (\d+)/.exec(text)![1]);
-  const tps = Number(/tps = ([\d.]+)/.exec(text)![1]);
+  const tps = Number(/tps = ([\d.]+)/.exec(text)?.[1] ?? transactions / SECONDS);
   return { tps, cpuPerMillion: (cpu / transactions) * 1e6 };
 }
 
@@ -143,6 +151,7 @@ async function measureConnect(serverPort: number, peers: readonly Peer[]): Promi
     );
   }
   say();
+  save();
 }
 
 async function copy(way: Way, direction: 'out' | 'in'): Promise<{ rate: number; cpu: number }> {
@@ -201,13 +210,14 @@ async function measureCopy(serverPort: number, peers: readonly Peer[]): Promise<
     }
   }
   say();
+  save();
 }
 
 async function measureMemory(): Promise<void> {
   say('## Memory of an idle session, kB (both legs; resident memory before and after)\n');
   say('pgbouncer opens its server connection at the first query, so its figure has one leg less.\n');
   say('| sessions | | pgbouncer | haproxy | nightlatch |\n|---|---|---|---|---|');
-  for (const count of [1000, 5000]) {
+  for (const count of SESSIONS) {
     for (const tls of [false, true]) {
       const cells: string[] = [];
       for (const kind of ['pgbouncer', 'haproxy', 'nightlatch'] as const) {
@@ -232,7 +242,7 @@ async function measureMemory(): Promise<void> {
             port: tls ? peer.tlsPort : peer.plainPort,
             count: warm ? 100 : count,
             direct: peer.direct,
-            ...(tls ? { tls: own.credential! } : {}),
+            ...(tls ? { tls: peer.credential ?? {} } : {}),
           });
           await once(clients, 'message');
           await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -248,6 +258,7 @@ async function measureMemory(): Promise<void> {
     }
   }
   say();
+  save();
 }
 
 async function measureIdle(): Promise<void> {
@@ -262,7 +273,7 @@ async function measureIdle(): Promise<void> {
       port: peer.tlsPort,
       count,
       direct: peer.direct,
-      tls: own.credential!,
+      tls: peer.credential ?? {},
       timeoutMs: 2000,
     });
     const result = await new Promise<{ lateness: number[]; messages: number } | undefined>((resolve) => {
@@ -286,8 +297,10 @@ async function measureIdle(): Promise<void> {
     `| nightlatch, by its audit log | ${[0.5, 0.99, 1].map((q) => quantile(overshoots, q).toFixed(1)).join(' | ')} | |`,
   );
   say();
+  save();
 }
 
+process.once('SIGINT', () => void lab.stop().then(() => process.exit(130)));
 try {
   say('# Databases: the PostgreSQL gateway beside pgbouncer and HAProxy\n');
   say(
@@ -315,8 +328,6 @@ try {
   }
   if (PARTS.has('memory')) await measureMemory();
   if (PARTS.has('idle')) await measureIdle();
-  mkdirSync(new URL('../results', import.meta.url), { recursive: true });
-  writeFileSync(new URL('../results/db.md', import.meta.url), `${lines.join('\n').trimEnd()}\n`);
 } finally {
   await lab.stop();
 }

@@ -4,7 +4,7 @@ import type { Clock } from '../../core/clock.ts';
 import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Identity } from '../../identity/types.ts';
-import type { LivePolicy } from '../../policy/snapshot.ts';
+import type { LivePolicy, PolicySnapshot } from '../../policy/snapshot.ts';
 import type { Database } from '../../resources/index.ts';
 import type { IdleWarning, Session, SessionControl, SessionEnd, SessionManager } from '../../session/types.ts';
 import { encodeBackendKeyData, encodeFatal } from '../../wire/postgres/messages.ts';
@@ -149,8 +149,8 @@ export class PostgresConnection implements SessionControl {
   }
 
   async #begin(session: Session, wanted: Wanted): Promise<void> {
-    const { clock, log, policy, upstreamTls, cancelKeys } = this.#deps;
-    const { stream, reader, startup, identity } = this.#client;
+    const { clock, log, upstreamTls, cancelKeys } = this.#deps;
+    const { stream, reader, startup } = this.#client;
     const { database } = wanted;
     const onGone = (): void => {
       void session.end('client_closed');
@@ -188,7 +188,7 @@ export class PostgresConnection implements SessionControl {
       auditQueries: database.spec.audit_queries,
       replication: wanted.replication,
       fastPath: this.#deps.fastPath(),
-      idleInTransaction: () => idleInTransactionLimit(policy.current, identity.user),
+      idleInTransaction: () => this.#idleInTransaction(),
       cancel,
     });
     this.#relay = relay;
@@ -204,6 +204,18 @@ export class PostgresConnection implements SessionControl {
     );
     relay.start(early, upstream.early);
   }
+
+  /** The limit on a transaction left open. It is asked for at every statement of a transaction, and changes with the policy only. */
+  #idleInTransaction(): { timeoutMs: number; source: string } {
+    const { current } = this.#deps.policy;
+    if (this.#transactionLimit?.snapshot !== current)
+      this.#transactionLimit = {
+        snapshot: current,
+        limit: idleInTransactionLimit(current, this.#client.identity.user),
+      };
+    return this.#transactionLimit.limit;
+  }
+  #transactionLimit: { snapshot: PolicySnapshot; limit: { timeoutMs: number; source: string } } | undefined;
 
   async #cancel({ database, dbUser }: Wanted, key: CancelKey | undefined): Promise<void> {
     if (key === undefined) return;

@@ -1,7 +1,7 @@
 import { DecodeError } from '../../core/errors.ts';
 import type { CommandTracker } from './command-tracker.ts';
 import { FRONTEND, isEmptyText, MAX_MESSAGE_LENGTH } from './messages.ts';
-import { PreparedStatements } from './prepared-statements.ts';
+import { PreparedStatements, parameterCount } from './prepared-statements.ts';
 import { auditedText, MAX_AUDITED_BYTES, type SentStatement } from './sent-statement.ts';
 
 const HEADER_LENGTH = 5;
@@ -95,6 +95,8 @@ export class FrontendTap {
       case FRONTEND.query:
       case FRONTEND.parse:
         return true;
+      case FRONTEND.functionCall:
+        return this.#listener.statement !== undefined;
       case FRONTEND.bind:
       case FRONTEND.execute:
       case FRONTEND.close:
@@ -181,6 +183,17 @@ export class FrontendTap {
       }
       case FRONTEND.execute:
         counts = this.#statements.executes(body) || told;
+        break;
+      case FRONTEND.functionCall:
+        // No SQL, but it runs any function all the same.
+        if (body.length >= 4) {
+          const parameters = parameterCount(body, 4);
+          this.#listener.statement?.({
+            text: `function call ${body.readUInt32BE(0)}`,
+            truncated: false,
+            parameterCount: parameters,
+          });
+        }
         break;
       default:
         this.#statements.closed(body);

@@ -101,8 +101,8 @@ function cstring(body: Buffer, start: number): [text: string, next: number] {
   return end < 0 ? [body.toString('utf8', start), body.length] : [body.toString('utf8', start, end), end + 1];
 }
 
-/** Number of parameter values in Bind, whose format codes begin at `formats`; 0 where the message is too short to say. */
-function parameterCount(body: Buffer, formats: number): number {
+/** Number of parameter values in Bind or FunctionCall, whose format codes begin at `formats`; 0 where the message is too short to say. */
+export function parameterCount(body: Buffer, formats: number): number {
   if (formats + 2 > body.length) return 0;
   const at = formats + 2 + 2 * body.readUInt16BE(formats);
   return at + 2 > body.length ? 0 : body.readUInt16BE(at);

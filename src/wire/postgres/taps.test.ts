@@ -178,6 +178,17 @@ describe('what the client sends', () => {
     );
   });
 
+  test('a function call is a statement of its own kind', () => {
+    const call = encodeMessage(
+      FRONTEND.functionCall,
+      Buffer.concat([Buffer.from([0, 0, 4, 1]), int16(1, 1, 2), Buffer.alloc(8, 0xff), int16(0)]),
+    );
+    const { tap, statements, tracker } = front();
+    assert.equal(tap.push(call), true);
+    assert.equal(tracker.busy, true);
+    assert.deepEqual(statements, [{ text: 'function call 1025', truncated: false, parameterCount: 2 }]);
+  });
+
   test('a goodbye is noticed', () => {
     const { tap } = front();
     tap.push(encodeMessage(FRONTEND.terminate, Buffer.alloc(0)));
