@@ -73,7 +73,7 @@ function webSocket(request: IncomingMessage, socket: Duplex, head: Buffer, comma
         if (closing) finish();
       },
       control: (opcode, payload) => {
-        if (opcode === WS_PING) socket.write(encodeFrame(WS_PONG, payload));
+        if (opcode === WS_PING && !socket.writableEnded) socket.write(encodeFrame(WS_PONG, payload));
       },
     },
     true,
@@ -118,7 +118,7 @@ function spdy(request: IncomingMessage, socket: Duplex, head: Buffer, command: r
         if (fin && id === ids.get('stdin')) finish();
       },
       control: (type) => {
-        if (type === 6) socket.write(encodePing(1));
+        if (type === 6 && !socket.writableEnded) socket.write(encodePing(1));
       },
     },
     true,

@@ -33,6 +33,10 @@ export class RawStreams implements StreamProtocol {
     return { frames: NOTHING };
   }
 
+  leave(): Buffer {
+    return NOTHING;
+  }
+
   hangup(): Buffer {
     return NOTHING;
   }

@@ -85,6 +85,10 @@ export class SpdyStreams implements StreamProtocol {
     return { frames: Buffer.concat([...parts, goAway]) };
   }
 
+  leave(): Buffer {
+    return Buffer.alloc(0);
+  }
+
   hangup(bytes: Uint8Array): Buffer {
     if (!this.#client.atBoundary) return Buffer.alloc(0);
     const id = this.#idOf('stdin');

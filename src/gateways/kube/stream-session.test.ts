@@ -343,6 +343,22 @@ describe('who ended it', () => {
     }
   });
 
+  test('a target that breaks off between the exit status and the close: the close is added', async () => {
+    const b = await bench('websocket', false);
+    b.target.write(b.targetWire.data('error', Buffer.from('{"status":"Success"}')));
+    await quiet();
+    b.target.destroy();
+    await quiet();
+    assert.equal(b.closed(), false);
+    const closing = b.streams.close({ cause: 'target_closed', text: 'never shown', tell: true });
+    await quiet();
+    assert.equal(b.read('error'), '{"status":"Success"}');
+    assert.equal(b.closed(), true);
+    b.client.end();
+    await b.clock.advance(2_000);
+    await closing;
+  });
+
   test('a client that leaves: after the exit status the command ended it, before it the client', async () => {
     const left = await bench('websocket', false);
     left.client.end();

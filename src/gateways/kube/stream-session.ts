@@ -328,6 +328,7 @@ export class StreamSession implements SessionControl, StreamListener {
     target.off('data', this.#onTargetData);
     client.resume();
     if (protocol === undefined) {
+      if (this.#protocol!.atBoundary) client.write(this.#protocol!.leave());
       client.end();
       target.destroy();
     } else {

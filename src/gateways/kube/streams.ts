@@ -37,6 +37,8 @@ export interface StreamProtocol {
   output(bytes: Uint8Array): Buffer;
   /** Tells the client that and why the session ends; `preface` goes to the terminal before. */
   end(text: string, preface: Uint8Array): EndFrames;
+  /** What ends the connection in order after the target's last word, where the target has not sent it itself. */
+  leave(): Buffer;
   /** For the target: these bytes on stdin, then its end; empty where the client's last frame is not complete. */
   hangup(bytes: Uint8Array): Buffer;
 }

@@ -73,6 +73,10 @@ export class TunnelledStreams implements StreamProtocol {
       : { frames: encodeFrame(WS_BINARY, frames), later: Buffer.concat([encodeFrame(WS_BINARY, later), close]) };
   }
 
+  leave(): Buffer {
+    return this.#closed ? Buffer.alloc(0) : encodeClose(1000);
+  }
+
   hangup(): Buffer {
     return Buffer.alloc(0);
   }

@@ -18,6 +18,7 @@ export class WebSocketStreams implements StreamProtocol {
   readonly #target: WebSocketReader;
   readonly #version: 4 | 5;
   #targetFinished = false;
+  #targetClosed = false;
 
   constructor(version: 4 | 5, { tty, listener }: StreamOptions) {
     this.#version = version;
@@ -38,6 +39,7 @@ export class WebSocketStreams implements StreamProtocol {
         },
         () => {
           this.#targetFinished = true;
+          this.#targetClosed = true;
         },
       ),
       false,
@@ -73,6 +75,11 @@ export class WebSocketStreams implements StreamProtocol {
     const parts = preface.length > 0 ? [this.output(preface)] : [];
     parts.push(channelFrame(ERROR, Buffer.from(statusJson({ reason: 'Timeout', message: text }))), encodeClose(1000));
     return { frames: Buffer.concat(parts) };
+  }
+
+  /** Without a close frame kubectl takes the exit status for a broken connection. */
+  leave(): Buffer {
+    return this.#targetClosed ? Buffer.alloc(0) : encodeClose(1000);
   }
 
   hangup(bytes: Uint8Array): Buffer {
