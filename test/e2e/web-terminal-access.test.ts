@@ -23,10 +23,6 @@ describe('terminals in a browser: files, access, signing out', () => {
     await world.close();
   });
 
-  function _disconnects(sid: string) {
-    return world.daemon.context.audit.find({ events: ['client.disconnect'], sid });
-  }
-
   test('files go both ways by sftp, within the session of the terminal', async () => {
     await world.setLimits({});
     const page = await openTerminal(admin);
