@@ -5,7 +5,6 @@ import { SpdyHeaderInflater, type SpdyHeaders } from './headers.ts';
 export const SPDY_SYN_STREAM = 1;
 export const SPDY_SYN_REPLY = 2;
 export const SPDY_RST_STREAM = 3;
-export const SPDY_SETTINGS = 4;
 export const SPDY_PING = 6;
 export const SPDY_GOAWAY = 7;
 export const SPDY_HEADERS = 8;
