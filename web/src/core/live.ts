@@ -70,8 +70,10 @@ function noteHistory(sessions: readonly LiveSessionMessage[]): void {
       history.buckets.push(0);
     }
     history.at = at;
-    // Sent once a second: idle for less than that means activity within it.
-    if (idleForMs < 1_100) history.buckets[HISTORY_BUCKETS - 1]! += 1;
+    // Sent once a second: idle for less than that means activity within it. What was before the page looked is known by its last moment.
+    const place = HISTORY_BUCKETS - 1 - Math.floor(idleForMs / BUCKET_MS);
+    if (idleForMs < 1_100) history.buckets[place]! += 1;
+    else if (history.buckets[place] === 0) history.buckets[place] = 1;
     histories.set(id, history);
   }
 }

@@ -63,7 +63,8 @@ export function openTerminal({ element, node, login, on }: TerminalOptions): Ter
     theme: THEME,
     // The addon that highlights what was found.
     allowProposedApi: true,
-    screenReaderMode: false,
+    // Programs choose colours without knowing the ground: WCAG 1.4.3 holds all the same.
+    minimumContrastRatio: 4.5,
   });
   const fit = new FitAddon();
   const search = new SearchAddon();
