@@ -43,6 +43,7 @@ import { createPublicPort, type HttpHandler, remoteAddr } from './public-port.ts
 import { createServerCertificate } from './server-certificate.ts';
 import { VERSION } from './version.ts';
 import { loadWebApp } from './web/static-files.ts';
+import { Terminals } from './web/terminals.ts';
 import { createWebSockets } from './web/web-sockets.ts';
 
 export interface DaemonOptions {
@@ -174,7 +175,8 @@ async function compose(
     names,
   });
   closers.push(() => gateways.close());
-  const api = createApi(context);
+  const terminals = new Terminals();
+  const api = createApi(context, terminals);
   const apiListener = (callerOf: (incoming: IncomingMessage) => TransportCaller) =>
     getRequestListener((request, env) => api.fetch(request, { caller: callerOf(env.incoming as IncomingMessage) }), {
       overrideGlobalObjects: false,
@@ -195,7 +197,7 @@ async function compose(
   );
   const overTls = apiListener(tlsCaller);
   const webApp = loadWebApp(log);
-  const webSockets = createWebSockets(context, gateways);
+  const webSockets = createWebSockets(context, { ...gateways, terminals });
   closers.push(() => webSockets.close());
   const web: HttpHandler = {
     onRequest: (request, response) => {
