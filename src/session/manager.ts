@@ -28,7 +28,7 @@ const CLOSE_LIMIT_MS = 2_000;
 /** A disk that hangs must not keep an ended session open: after this the session is cut with the event still under way. */
 const AUDIT_LIMIT_MS = 2_000;
 /** A change of policy is applied to the open sessions in slices of this length, so that no key press waits longer. */
-const APPLY_SLICE_MS = 5;
+const APPLY_SLICE_MS = 2;
 
 /** What happens to sessions, for metrics. */
 export interface SessionObserver {
