@@ -12,10 +12,11 @@ import { encodeFrame, WS_PING } from '../../src/wire/websocket/frames.ts';
 import { kubectlPath } from '../../test/fixtures/kube/kubectl.ts';
 import { requestUpgrade } from '../../test/fixtures/kube/peers.ts';
 
+const before = os.loadavg();
 const short = process.argv.includes('--short');
 const ROUNDS = short ? 3 : 5;
-const BULK = short ? 512 << 20 : 1 << 30;
-const GETS = short ? 30 : 100;
+const BULK = short ? 256 << 20 : 1 << 30;
+const GETS = short ? 20 : 100;
 const IDLE = 1_000;
 const IDLE_SECONDS = short ? 15 : 60;
 const MASK = new Uint8Array(4);
@@ -206,7 +207,7 @@ async function bareTls(): Promise<number> {
 
 async function idle(): Promise<void> {
   const floor = await bareTls();
-  const before = await usage();
+  const start = await usage();
   const sockets: TLSSocket[] = [];
   const options = {
     host: '127.0.0.1',
@@ -245,12 +246,12 @@ async function idle(): Promise<void> {
   await delay(IDLE_SECONDS * 1_000);
   const later = await usage();
   clearInterval(timer);
-  const each = (after.rss - before.rss) / IDLE / 1_000;
+  const each = (after.rss - start.rss) / IDLE / 1_000;
   row(
     `${IDLE} idle exec sessions, memory each (both legs)`,
     `${(floor / 1_000).toFixed(1)} kB for two bare TLS connections in Node`,
     `${each.toFixed(1)} kB`,
-    `${((after.heapUsed + after.external - before.heapUsed - before.external) / IDLE / 1_000).toFixed(1)} kB of it in the JavaScript heap and buffers`,
+    `${((after.heapUsed + after.external - start.heapUsed - start.external) / IDLE / 1_000).toFixed(1)} kB of it in the JavaScript heap and buffers`,
     '≤ 60 kB',
   );
   row(
@@ -276,7 +277,7 @@ writeFileSync(
   `# Kubernetes: \`npm run bench:kube\`
 
 kubectl 1.35.2 straight to the API server and through the gateway, interleaved, medians of ${ROUNDS} runs. Gateway, API server (a source and a
-sink without a container) and kubectl share the machine: ${os.cpus().length} cores, ${os.cpus()[0]?.model.trim()}, Node ${process.version}.${short ? ' A short run.' : ''}
+sink without a container) and kubectl share the machine: ${os.cpus().length} cores, ${os.cpus()[0]?.model.trim()}, Node ${process.version}; load ${before.map((one) => one.toFixed(0)).join(', ')} before the start.${short ? ' A short run.' : ''}
 
 ${table.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}
 `,

@@ -134,7 +134,9 @@ export class StreamSession implements SessionControl, StreamListener {
       return;
     }
     const target = this.#target!;
-    if (target.writable && !target.write(chunk)) this.#client.pause();
+    if (!target.writable) return;
+    gather(target);
+    if (!target.write(chunk)) this.#client.pause();
   };
 
   readonly #onTargetData = (chunk: Buffer): void => {
@@ -172,6 +174,7 @@ export class StreamSession implements SessionControl, StreamListener {
 
   #toClient(chunk: Uint8Array): void {
     if (!this.#client.writable) return;
+    gather(this.#client);
     if (!this.#client.write(chunk)) this.#target?.pause();
   }
 
@@ -383,4 +386,14 @@ export class StreamSession implements SessionControl, StreamListener {
     for (const timer of this.#timers) timer.cancel();
     this.#timers = [];
   }
+}
+
+/**
+ * What is written until the end of this turn of the event loop goes out as one: TLS gives 16 KiB at a time, and a write for each costs a
+ * multiple of the encryption.
+ */
+function gather(stream: Duplex): void {
+  if (stream.writableCorked > 0) return;
+  stream.cork();
+  setImmediate(() => stream.uncork());
 }
