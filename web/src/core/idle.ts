@@ -19,14 +19,25 @@ let timeoutMs = 0;
 let lastActivity = performance.now();
 let lastTold = 0;
 let lastReport = 0;
+let pointer = { x: Number.NaN, y: Number.NaN };
 
 /** Milliseconds between reports: often enough for a short limit. */
 function reportEveryMs(): number {
   return Math.min(LONGEST_REPORT_MS, Math.max(TELL_EVERY_MS, timeoutMs / 10));
 }
 
-function active(): void {
-  if (!session.value) return;
+/** A browser also says that the pointer moves when the page moves below it, and scripts can make events: neither is a person. */
+function isPerson(event: Event): boolean {
+  if (!event.isTrusted) return false;
+  if (event.type !== 'pointermove') return true;
+  const { screenX, screenY } = event as PointerEvent;
+  const moved = screenX !== pointer.x || screenY !== pointer.y;
+  pointer = { x: screenX, y: screenY };
+  return moved;
+}
+
+function active(event: Event): void {
+  if (!session.value || !isPerson(event)) return;
   const now = performance.now();
   lastActivity = now;
   if (now - lastTold >= TELL_EVERY_MS || signOutInMs.value !== undefined) {
