@@ -22,7 +22,7 @@ class Terminal {
     this.pty.onData((data) => {
       this.output += data;
       // A terminal answers where its cursor is; busybox's shell asks at every prompt. Nobody typed that.
-      if (data.includes('\x1b[6n')) this.pty.write('\x1b[10;5R');
+      if (data.includes('\x1b[6n')) this.pty.write('\x1b[30;100R');
     });
     this.pty.onExit(({ exitCode }) => {
       this.exitCode = exitCode;
