@@ -34,11 +34,29 @@ function handOver() {
     );
     process.exit(1);
   }
-  const child = spawn(node, process.argv.slice(1), { stdio: 'inherit' });
+  const child = spawn(node, process.argv.slice(1), { stdio: inherited(process.argv) });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.on(signal, () => child.kill(signal));
   child.on('exit', (code, signal) => {
     if (signal === null) process.exit(code);
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.removeAllListeners(name);
     process.kill(process.pid, signal);
   });
+}
+
+/**
+ * What the pinned Node gets: the standard streams, and the descriptors that the command line names for secrets, under their own numbers.
+ *
+ * @param {readonly string[]} args
+ * @returns {(number | 'ignore')[]}
+ */
+export function inherited(args) {
+  const stdio = [0, 1, 2];
+  args.forEach((arg, at) => {
+    const option = /^--(?:password|otp)-fd(?:=(.*))?$/.exec(arg);
+    const fd = option === null ? 0 : Number(option[1] ?? args[at + 1]);
+    if (!Number.isInteger(fd) || fd < 3 || fd > 255) return;
+    while (stdio.length <= fd) stdio.push('ignore');
+    stdio[fd] = fd;
+  });
+  return stdio;
 }

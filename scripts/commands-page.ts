@@ -11,7 +11,7 @@ are those of Teleport's \`tctl\` and \`tsh\`, for the part that is implemented.
 - An error is one line on standard error that begins with \`ERROR:\`, and exit status 1. \`tsh ssh\`, \`tsh scp\`, \`tsh db connect\` and \`tsh kubectl\` exit as the program does that they run.
 - \`tctl\` uses the daemon's socket on the same machine (found by \`-c\`, \`--data-dir\`, \`NIGHTLATCH_CONFIG_FILE\`, \`/etc/nightlatch.yaml\`, \`/etc/teleport.yaml\`), and elsewhere the certificate of \`tsh login\`, as far as your roles allow.
 - \`tsh\` keeps keys and certificates in \`~/.tsh\` (or \`NIGHTLATCH_HOME\`, \`TELEPORT_HOME\`), readable by you alone.
-- Secrets come from the terminal or from a file descriptor (\`--password-fd 3 3<file\`), never from an argument or the environment.
+- Secrets come from the terminal or from a file descriptor (\`--password-fd 3 3<file\`; through \`npx\`, which passes the standard streams only, \`--password-fd 0 <file\`), never from an argument or the environment.
 - The first sign-in compares the cluster's CA with \`--ca-pin\`, or with the CAs of your system, or asks you to. \`SSL_CERT_FILE\` and \`NODE_EXTRA_CA_CERTS\` add CAs.
 - Durations are written as in the configuration: \`15m\`, \`1h30m\`, \`7d\`.
 

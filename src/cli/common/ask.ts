@@ -1,5 +1,5 @@
 import { fstatSync, readFileSync } from 'node:fs';
-import { NightlatchError } from '../../core/errors.ts';
+import { errorMessage, NightlatchError } from '../../core/errors.ts';
 
 /** Longest secret read from a file descriptor. */
 const MAX_SECRET_BYTES = 4096;
@@ -14,7 +14,11 @@ export function readSecret(fd: number, what: string): string {
     fstatSync(fd);
     text = readFileSync(fd, 'utf8');
   } catch (cause) {
-    throw new NightlatchError('bad_parameter', `cannot read the ${what} from file descriptor ${fd}`, { cause });
+    throw new NightlatchError(
+      'bad_parameter',
+      `cannot read the ${what} from file descriptor ${fd}: ${errorMessage(cause)}`,
+      { cause },
+    );
   }
   const secret = text.split(/\r?\n/)[0]!;
   if (secret === '') throw new NightlatchError('bad_parameter', `file descriptor ${fd} holds no ${what}`);
