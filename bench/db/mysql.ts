@@ -4,8 +4,8 @@
 import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
+import { run } from '../../test/fixtures/db/programs.ts';
 import { database, startFixture } from '../../test/interop/mysql-fixture.ts';
-import { run } from '../../test/interop/postgres-fixture.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const QUERIES = process.env['BENCH_QUERIES'] ?? '20000';

@@ -1,7 +1,7 @@
 // `node bench/db/redis.ts`: redis-benchmark straight to Redis with TLS, and through the gateway with client certificates, with and without the audit of
 // commands; interleaved, medians. `BENCH_ROUNDS` and `BENCH_REQUESTS` shorten it. Needs Debian's redis-server and redis-tools.
 import { loadavg } from 'node:os';
-import { run } from '../../test/interop/postgres-fixture.ts';
+import { run } from '../../test/fixtures/db/programs.ts';
 import { database, REDIS_BENCHMARK, startFixture } from '../../test/interop/redis-fixture.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);

@@ -9,6 +9,8 @@ import { join } from 'node:path';
 import { cpuSeconds, Lab, median, type Peer, PG_BIN, quantile, residentBytes } from './lab.ts';
 
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 5);
+/** Not counted, at the start of each run of pgbench. */
+const WARM_SECONDS = 3;
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const PARTS = new Set((process.env['BENCH_PARTS'] ?? 'tps,copy,connect,memory,idle').split(','));
 const COPY_MB = Number(process.env['BENCH_COPY_MB'] ?? 1024);
@@ -81,13 +83,36 @@ async function output(child: ChildProcess): Promise<string> {
   return out;
 }
 
-async function pgbench(way: Way, args: readonly string[]): Promise<{ tps: number; cpuPerMillion: number }> {
-  const before = way.peer === undefined ? 0 : cpuSeconds(way.peer.child);
-  const text = await output(spawn(join(PG_BIN, 'pgbench'), ['-n', '-S', ...args], { env: way.env }));
-  const cpu = (way.peer === undefined ? 0 : cpuSeconds(way.peer.child)) - before;
-  const transactions = Number(/actually processed: (\d+)/.exec(text)![1]);
-  const tps = Number(/tps = ([\d.]+)/.exec(text)?.[1] ?? transactions / SECONDS);
-  return { tps, cpuPerMillion: (cpu / transactions) * 1e6 };
+/** Transactions a second by pgbench's own count, connections included. */
+async function connections(way: Way): Promise<number> {
+  const args = ['-n', '-S', '-C', '-c', '8', '-j', '2', '-T', String(SECONDS)];
+  const text = await output(spawn(join(PG_BIN, 'pgbench'), args, { env: way.env }));
+  return Number(/tps = ([\d.]+)/.exec(text)![1]);
+}
+
+/**
+ * Runs pgbench and counts when it is warm: a new server process has its caches to fill, which pgbouncer, who keeps server sessions
+ * for the next client, would be spared.
+ */
+async function warmPgbench(way: Way, clients: number): Promise<{ tps: number; cpuPerMillion: number }> {
+  const threads = String(Math.min(clients, 2));
+  const args = ['-n', '-S', '-M', 'prepared', '-c', String(clients), '-j', threads, '-P', '1'];
+  const child = spawn(join(PG_BIN, 'pgbench'), [...args, '-T', String(WARM_SECONDS + SECONDS)], { env: way.env });
+  const used = (): number => (way.peer === undefined ? 0 : cpuSeconds(way.peer.child));
+  const rates: number[] = [];
+  let [from, to] = [0, 0];
+  child.stderr!.on('data', (chunk: Buffer) => {
+    for (const [, tps] of chunk.toString().matchAll(/^progress: [\d.]+ s, ([\d.]+) tps/gm)) {
+      rates.push(Number(tps));
+      if (rates.length === WARM_SECONDS) from = used();
+      else if (rates.length < WARM_SECONDS + SECONDS) to = used();
+    }
+  });
+  await output(child);
+  // The last second ends with the connections, which cost the proxy too.
+  const warm = rates.slice(WARM_SECONDS, WARM_SECONDS + SECONDS - 1);
+  const transactions = warm.reduce((a, b) => a + b, 0);
+  return { tps: transactions / warm.length, cpuPerMillion: ((to - from) / transactions) * 1e6 };
 }
 
 function ratios(values: ReadonlyMap<string, number>, name: string): string {
@@ -96,7 +121,9 @@ function ratios(values: ReadonlyMap<string, number>, name: string): string {
 }
 
 async function measureTps(serverPort: number, peers: readonly Peer[]): Promise<void> {
-  say(`## Transactions a second: \`pgbench -S -M prepared\`, ${ROUNDS} × ${SECONDS} s, medians\n`);
+  say(
+    `## Transactions a second: \`pgbench -S -M prepared\`, ${ROUNDS} × ${SECONDS} s after ${WARM_SECONDS} s to warm up, medians\n`,
+  );
   say('CPU: seconds of the proxy for a million transactions. Ratios: nightlatch to pgbouncer / HAProxy.\n');
   for (const tls of [false, true]) {
     say(`### ${tls ? 'TLS from the client' : 'Plain'}\n`);
@@ -113,16 +140,7 @@ async function measureTps(serverPort: number, peers: readonly Peer[]): Promise<v
       const cpu = new Map(list.map((way) => [way.name, [] as number[]]));
       for (let round = 0; round < ROUNDS; round++) {
         for (const way of list) {
-          const result = await pgbench(way, [
-            '-M',
-            'prepared',
-            '-c',
-            String(clients),
-            '-j',
-            String(Math.min(clients, 2)),
-            '-T',
-            String(SECONDS),
-          ]);
+          const result = await warmPgbench(way, clients);
           tps.get(way.name)!.push(result.tps);
           cpu.get(way.name)!.push(result.cpuPerMillion);
         }
@@ -143,8 +161,7 @@ async function measureConnect(serverPort: number, peers: readonly Peer[]): Promi
     const list = ways(serverPort, peers, tls);
     const rates = new Map(list.map((way) => [way.name, [] as number[]]));
     for (let round = 0; round < ROUNDS; round++)
-      for (const way of list)
-        rates.get(way.name)!.push((await pgbench(way, ['-C', '-c', '8', '-j', '2', '-T', String(SECONDS)])).tps);
+      for (const way of list) rates.get(way.name)!.push(await connections(way));
     const cell = (name: string): string => (rates.has(name) ? String(Math.round(median(rates.get(name)!))) : '–');
     say(
       `| ${tls ? 'TLS' : 'plain'} | ${['direct', 'pgbouncer', 'haproxy', 'nightlatch', 'nightlatch (streams)'].map(cell).join(' | ')} |`,
