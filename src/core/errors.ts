@@ -12,6 +12,7 @@ export type ErrorCode =
   | 'not_found'
   | 'protocol'
   | 'timeout'
+  | 'too_large'
   | 'unauthenticated'
   | 'unavailable';
 

@@ -127,8 +127,8 @@ describe('the API', () => {
 
     test('bodies are bounded and checked', async () => {
       const big = await lab.anonymous('POST', '/v1/login', { user: 'alice', password: 'x'.repeat(20_000) });
-      assert.equal(big.status, 429);
-      assert.equal(big.body.error.code, 'limit_exceeded');
+      assert.equal(big.status, 413);
+      assert.equal(big.body.error.code, 'too_large');
       const form = await lab.anonymous('POST', '/v1/login', 'user=alice', { 'content-type': 'text/plain' });
       assert.equal(form.status, 400);
       for (const body of [

@@ -16,6 +16,7 @@ export const HTTP_STATUS = {
   not_found: 404,
   protocol: 400,
   timeout: 504,
+  too_large: 413,
   unauthenticated: 401,
   unavailable: 503,
 } as const satisfies Record<ErrorCode, number>;

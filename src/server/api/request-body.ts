@@ -7,7 +7,7 @@ const MAX_BODY_BYTES = 1024 * 1024;
 
 /**
  * The body of a request as JSON that fits `schema`. Reads at most `maxBytes`, whatever the headers promise.
- * @throws {NightlatchError} `limit_exceeded`, `bad_parameter` naming the field that is wrong.
+ * @throws {NightlatchError} `too_large`, `bad_parameter` naming the field that is wrong.
  */
 export async function readJson<T>(c: ApiContext, schema: z.ZodType<T>, maxBytes = MAX_BODY_BYTES): Promise<T> {
   // A page of another site can send forms and text, but not this type without being asked first (Fetch, CORS-safelisted types).
@@ -43,7 +43,7 @@ async function readBounded(request: Request, maxBytes: number): Promise<string> 
   if (request.body === null) return '';
   for await (const chunk of request.body) {
     size += chunk.length;
-    if (size > maxBytes) throw new NightlatchError('limit_exceeded', `the body is larger than ${maxBytes} bytes`);
+    if (size > maxBytes) throw new NightlatchError('too_large', `the body is larger than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
