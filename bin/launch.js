@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import module, { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +20,8 @@ export async function launch(program) {
 }
 
 /** Runs the same command line under the pinned Node, passing signals and the exit status through. */
-function handOver() {
+async function handOver() {
+  const { spawn } = await import('node:child_process');
   const require = createRequire(import.meta.url);
   let node;
   try {

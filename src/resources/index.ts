@@ -21,7 +21,7 @@ export type { Lock } from './lock.ts';
 export { compileMatcher } from './matcher.ts';
 export { ORIGIN_LABEL } from './metadata.ts';
 export type { Node } from './node.ts';
-export { plainResource } from './resource-file.ts';
+export { plainResource } from './plain-resource.ts';
 export { conditionsOf, type FilledConditions, type Role, type RoleOptions } from './role.ts';
 export type { KubernetesResource } from './role-conditions.ts';
 export { sampleConfig } from './sample-config.ts';

@@ -4,7 +4,8 @@ import { decodeResource } from './decode.ts';
 import { defaultAuthPreference, defaultNetworkingConfig, originOf, withOrigin } from './defaults.ts';
 import { KINDS, kindAliases, kindFromAlias, type Resource } from './kinds.ts';
 import { ConfigError, keyText } from './problems.ts';
-import { formatYaml, formatYamlStream, readResources } from './resource-file.ts';
+import { readResources } from './resource-file.ts';
+import { formatYaml, formatYamlStream } from './resource-yaml.ts';
 
 /** One resource of each kind with every key that it has. */
 const WHOLE: Readonly<Record<Resource['kind'], string>> = {
@@ -249,6 +250,18 @@ describe('broken resources', () => {
     ['kind: role\nversion: v7\nmetadata: {name: ""}\n', 3, 'metadata.name', /must not be empty/],
     ['kind: role\nversion: v7\nmetadata: {name: a/b}\n', 3, 'metadata.name', /slash/],
     ['kind: role\nversion: v7\nmetadata: {name: "a\\e[31m"}\n', 3, 'metadata.name', /control character/],
+    [
+      'kind: role\nversion: v7\nmetadata: {name: a}\nspec: {allow: {logins: [root, "a\\ud800"]}}\n',
+      4,
+      'spec.allow.logins[1]',
+      /half a character/,
+    ],
+    [
+      'kind: user\nversion: v2\nmetadata: {name: a}\nspec: {traits: {logins: ["\\udc00a"]}}\n',
+      4,
+      'spec.traits.logins[0]',
+      /half a character/,
+    ],
     ['kind: role\nversion: v7\nmetadata: {name: "a\\u202eb"}\n', 3, 'metadata.name', /control character/],
     ['kind: role\nversion: v7\nmetadata: {name: x, expires: soon}\n', 3, 'metadata.expires', /expected a time/],
     ['kind: role\nversion: v7\nmetadata: {name: x, lables: {}}\n', 3, 'metadata.lables', /did you mean labels/],

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
@@ -24,6 +23,8 @@ export function makePrivateDir(path: string): void {
  */
 export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600): void {
   makePrivateDir(dirname(path));
+  // Most commands write nothing: node:crypto is loaded by those that do.
+  const { randomBytes } = process.getBuiltinModule('node:crypto');
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   const fd = openSync(temporary, 'wx', mode);
   try {

@@ -68,7 +68,8 @@ async function dataDirOf(options: ServerOptions): Promise<string> {
   const named = options.config ?? fromEnvironment;
   const text =
     named === undefined ? CONFIG_FILES.map(tryRead).find((found) => found !== undefined) : readUserFile(named);
-  if (text === undefined) return DEFAULT_DATA_DIR;
+  // The common file leaves it at the default, and a YAML parser takes time to load.
+  if (text === undefined || !text.includes('data_dir')) return DEFAULT_DATA_DIR;
   const { parse } = await import('yaml');
   // Only this one setting is wanted; the daemon is the one that checks the file.
   const config = parse(text, { logLevel: 'silent' }) as { teleport?: { data_dir?: unknown } | null } | null;

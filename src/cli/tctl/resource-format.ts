@@ -8,11 +8,11 @@ export type ResourceFormat = 'yaml' | 'json' | 'text';
 export async function formatResources(resources: readonly ResourceMessage[], format: ResourceFormat): Promise<string> {
   switch (format) {
     case 'yaml': {
-      const { formatYamlStream } = await import('../../resources/resource-file.ts');
+      const { formatYamlStream } = await import('../../resources/resource-yaml.ts');
       return formatYamlStream(resources as unknown as readonly Resource[]);
     }
     case 'json': {
-      const { plainResource } = await import('../../resources/resource-file.ts');
+      const { plainResource } = await import('../../resources/plain-resource.ts');
       const plain = resources.map((resource) => plainResource(resource as unknown as Resource));
       return `${JSON.stringify(plain, null, 4)}\n`;
     }
