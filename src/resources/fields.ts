@@ -104,11 +104,15 @@ export const flag = z
 /** Nothing that a terminal, a log line or a path would take for something else. */
 const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u;
 
+/** JSON and YAML can spell half of a UTF-16 pair (`"\ud800"`), which no certificate and no protocol can carry. */
+const HALF_CHARACTER = 'contains half a character (a lone surrogate)';
+
 /** Text on one line without control characters. */
 export const line = z
   .string()
   .max(1024, { error: 'is longer than 1024 characters' })
   .refine((text) => !CONTROL.test(text), { message: 'contains a control character' })
+  .refine((text) => text.isWellFormed(), { message: HALF_CHARACTER })
   .meta({ docType: 'text' });
 
 /** Text on one line that is not empty. */
@@ -124,6 +128,7 @@ export function block(max: number) {
     .refine((text) => !/[\p{Cc}\p{Cf}]/u.test(text.replaceAll(/[\r\n\t]/g, '')), {
       message: 'contains a control character',
     })
+    .refine((text) => text.isWellFormed(), { message: HALF_CHARACTER })
     .meta({ docType: 'text' });
 }
 
