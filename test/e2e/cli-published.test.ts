@@ -216,6 +216,6 @@ describe('the published sequence', () => {
     assert.equal((await daemon.tsh(['logout'])).stdout, 'Logged out all users from all proxies.\n');
     const { status, stderr } = await daemon.tsh(['status']);
     assert.equal(status, 1);
-    assert.equal(stderr, 'ERROR: Not logged in.\n');
+    assert.equal(stderr, 'ERROR: Not logged in. Run tsh login --proxy=HOST:PORT.\n');
   });
 });

@@ -44,8 +44,7 @@ export async function openSignIn(options: GlobalOptions, store = new ProfileStor
   if (options.insecure === true) warnInsecure();
   if (options.identity !== undefined) return openIdentity(options.identity, options, store);
   const profile = findProfile(options, store);
-  if (profile === undefined)
-    throw new NightlatchError('unauthenticated', 'Not logged in. Run tsh login --proxy=HOST:PORT.');
+  if (profile === undefined) throw notLoggedIn(options);
   if (options.user !== undefined && options.user !== profile.user) {
     throw new NightlatchError(
       'unauthenticated',
@@ -76,6 +75,11 @@ export async function openSignIn(options: GlobalOptions, store = new ProfileStor
     knownHostsFile: paths.knownHosts,
     dispose: () => {},
   };
+}
+
+/** Nobody has signed in, or not at the cluster that `--proxy` names. */
+export function notLoggedIn({ proxy = 'HOST:PORT' }: GlobalOptions): NightlatchError {
+  return new NightlatchError('unauthenticated', `Not logged in. Run tsh login --proxy=${proxy}.`);
 }
 
 /** The profile that a command means, whether or not it is still valid. */

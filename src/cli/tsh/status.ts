@@ -5,7 +5,7 @@ import { formatAddress } from '../common/address.ts';
 import { ApiClient } from '../common/api-client.ts';
 import { formatTime, printable } from '../common/output.ts';
 import { type Profile, ProfileStore } from './profile.ts';
-import { type GlobalOptions, openSignIn } from './sign-in.ts';
+import { type GlobalOptions, notLoggedIn, openSignIn } from './sign-in.ts';
 
 /** How long `tsh status` waits for the server before it shows what was so at sign-in. */
 const LIVE_TIMEOUT_MS = 1_500;
@@ -21,7 +21,7 @@ interface Standing {
 export async function status(options: GlobalOptions & { format?: 'text' | 'json' }): Promise<void> {
   const store = new ProfileStore();
   const standings = options.identity === undefined ? await fromProfiles(options, store) : [await fromIdentity(options)];
-  if (standings.length === 0) throw new NightlatchError('unauthenticated', 'Not logged in.');
+  if (standings.length === 0) throw notLoggedIn(options);
   if (options.format === 'json') {
     process.stdout.write(`${JSON.stringify(toJson(standings), null, 2)}\n`);
     return;
