@@ -10,7 +10,7 @@ import { createPostgresGateway } from '../gateways/postgres/gateway.ts';
 import { createRedisGateway } from '../gateways/redis/gateway.ts';
 import { createEmbeddedNode } from '../gateways/ssh/embedded-node.ts';
 import { createSshGateway, type SshGateway } from '../gateways/ssh/gateway.ts';
-import { nativeCiphersAvailable } from '../gateways/ssh/packet-cipher.ts';
+import { nativeCiphersAvailable } from '../gateways/ssh/native-ciphers.ts';
 import type { CertAuthority } from '../identity/types.ts';
 import type { LivePolicy } from '../policy/snapshot.ts';
 import type { Config } from '../resources/index.ts';
@@ -93,6 +93,7 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
   const ssh = createSshGateway({
     clock,
     log,
+    audit,
     sessions,
     policy,
     ca,

@@ -17,17 +17,8 @@ import {
 import { decodePublicKey, SIGNATURE_ALGORITHMS, sshVerify } from '../../wire/ssh/keys.ts';
 import { MSG } from '../../wire/ssh/messages.ts';
 import { type ClientExchange, KEX_NAMES, type KexMethod, kexMethod } from './kex-methods.ts';
-import {
-  CIPHER_NAMES,
-  createOpener,
-  createSealer,
-  type DirectionKeys,
-  isAead,
-  keyLengths,
-  MAC_NAMES,
-  type PacketOpener,
-  type PacketSealer,
-} from './packet-cipher.ts';
+import { CIPHER_NAMES, createOpener, createSealer, isAead, keyLengths, MAC_NAMES } from './packet-cipher.ts';
+import type { DirectionKeys, PacketOpener, PacketSealer } from './packet-protection.ts';
 
 /** One key or certificate of a server, for one algorithm name. */
 export interface HostKey {

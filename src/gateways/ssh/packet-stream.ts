@@ -1,12 +1,31 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { NightlatchError } from '../../core/errors.ts';
-import { fillPadding, type PacketOpener, type PacketSealer, PLAIN } from './packet-cipher.ts';
+import { fillPadding, type PacketOpener, type PacketSealer, PLAIN } from './packet-protection.ts';
 
 /** Longest `packet_length` that is accepted, in bytes: RFC 4253 section 6.1 asks for 35000 in all. */
 export const MAX_PACKET_LENGTH = 35_000;
 
 const EMPTY = Buffer.alloc(0);
+
+/** Room for the largest packet: length field, packet and the longest tag. */
+const ASSEMBLY_BYTES = 4 + MAX_PACKET_LENGTH + 64;
+/** Packets up to this size take their memory from Node's own pool; larger ones are put together, and sealed, in memory that is used again. */
+const SMALL = 2048;
+/** Assembly buffers that are kept when nobody uses them. */
+const MAX_SPARE_ASSEMBLIES = 16;
+const spareAssemblies: Buffer[] = [];
+
+/** Memory to put a packet of `bytes` bytes together. */
+function assembly(bytes: number): Buffer {
+  if (bytes <= SMALL) return Buffer.allocUnsafe(bytes);
+  return (spareAssemblies.pop() ?? Buffer.allocUnsafeSlow(ASSEMBLY_BYTES)).subarray(0, bytes);
+}
+
+function giveBack(assembled: Buffer): void {
+  if (assembled.buffer.byteLength !== ASSEMBLY_BYTES || spareAssemblies.length >= MAX_SPARE_ASSEMBLIES) return;
+  spareAssemblies.push(Buffer.from(assembled.buffer));
+}
 
 /** Cuts a stream of bytes into packets, opens them and hands out their payloads (RFC 4253 section 6). */
 export class PacketFramer {
@@ -45,8 +64,8 @@ export class PacketFramer {
         at += take;
         if (this.#have < want) return;
         if (this.#total === 0) {
-          this.#total = this.#totalOf(this.#partial);
-          const partial = Buffer.allocUnsafe(this.#total);
+          this.#total = this.#totalOf(this.#partial, 0);
+          const partial = assembly(this.#total);
           this.#partial.copy(partial, 0, 0, 4);
           this.#partial = partial;
           continue;
@@ -54,14 +73,16 @@ export class PacketFramer {
         const packet = this.#partial;
         this.#partial = EMPTY;
         this.#have = 0;
-        if (!this.#open(packet, onPayload)) return;
+        const goOn = this.#open(packet, onPayload);
+        giveBack(packet);
+        if (!goOn) return;
         continue;
       }
       const left = chunk.length - at;
-      if (left >= 4 && this.#total === 0) this.#total = this.#totalOf(chunk.subarray(at, at + 4));
+      if (left >= 4 && this.#total === 0) this.#total = this.#totalOf(chunk, at);
       if (left < 4 || left < this.#total) {
         if (left === 0 && this.#total === 0) return;
-        this.#partial = Buffer.allocUnsafe(this.#total === 0 ? 4 : this.#total);
+        this.#partial = assembly(this.#total === 0 ? 4 : this.#total);
         chunk.copy(this.#partial, 0, at);
         this.#have = left;
         return;
@@ -79,9 +100,9 @@ export class PacketFramer {
     this.#partial = EMPTY;
   }
 
-  #totalOf(head: Buffer): number {
+  #totalOf(bytes: Buffer, at: number): number {
     const opener = this.#opener;
-    const length = opener.length(head, this.#sequence);
+    const length = opener.length(bytes, at, this.#sequence);
     const padded = opener.lengthApart ? length : length + 4;
     if (length < 5 || length > MAX_PACKET_LENGTH || padded % opener.blockBytes !== 0) {
       throw new NightlatchError('protocol', 'a packet has a bad length');
@@ -103,8 +124,6 @@ export class PacketFramer {
   }
 }
 
-/** Packets up to this size take their memory from Node's own pool; larger ones from arenas. */
-const SMALL = 2048;
 const ARENA_BYTES = 512 * 1024;
 /** Arenas that are kept when nobody uses them. */
 const MAX_IDLE_ARENAS = 16;
