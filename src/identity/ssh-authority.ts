@@ -157,30 +157,35 @@ export class SshAuthority {
   /** Checks a user certificate; see `CertAuthority.verifySshUser`. */
   verifyUser(blob: Buffer, clientIp: string): Verified {
     const checked = this.#check(blob, 'user', this.#keys.loginCa);
-    if (typeof checked === 'string') return { ok: false, reason: checked };
-    for (const [name, data] of checked.criticalOptions) {
-      if (name !== 'source-address')
-        return { ok: false, reason: `the certificate has the unknown critical option ${name}` };
+    const { certificate } = checked;
+    const named = certificate !== undefined && normalizeUserName(certificate.keyId) === certificate.keyId;
+    const refusal = (reason: string): Verified => ({
+      ok: false,
+      reason,
+      ...(named ? { user: certificate.keyId } : {}),
+    });
+    if (checked.reason !== undefined) return refusal(checked.reason);
+    for (const [name, data] of checked.certificate.criticalOptions) {
+      if (name !== 'source-address') return refusal(`the certificate has the unknown critical option ${name}`);
       let ranges: string;
       try {
         ranges = decodeOptionString(data);
       } catch {
-        return { ok: false, reason: 'the certificate has a malformed source-address' };
+        return refusal('the certificate has a malformed source-address');
       }
       if (!sourceAddressMatches(ranges, clientIp)) {
-        return { ok: false, reason: `the certificate is not good for connections from ${clientIp}` };
+        return refusal(`the certificate is not good for connections from ${clientIp}`);
       }
     }
-    if (normalizeUserName(checked.keyId) !== checked.keyId)
-      return { ok: false, reason: 'the certificate names no user' };
+    if (!named) return refusal('the certificate names no user');
     return {
       ok: true,
       identity: {
-        user: checked.keyId,
-        serial: checked.serial.toString(16),
-        expiresAtMs: Number(checked.validBefore) * 1000,
-        principals: checked.principals,
-        extensions: [...checked.extensions.keys()],
+        user: certificate.keyId,
+        serial: certificate.serial.toString(16),
+        expiresAtMs: Number(certificate.validBefore) * 1000,
+        principals: certificate.principals,
+        extensions: [...certificate.extensions.keys()],
       },
     };
   }
@@ -188,43 +193,47 @@ export class SshAuthority {
   /** Checks a host certificate; see `CertAuthority.verifySshHost`. */
   verifyHost(blob: Buffer, names: readonly string[]): { ok: true } | { ok: false; reason: string } {
     const checked = this.#check(blob, 'host', this.#keys.hostCa);
-    if (typeof checked === 'string') return { ok: false, reason: checked };
-    for (const name of checked.criticalOptions.keys()) {
+    if (checked.reason !== undefined) return { ok: false, reason: checked.reason };
+    const { certificate } = checked;
+    for (const name of certificate.criticalOptions.keys()) {
       return { ok: false, reason: `the host certificate has the unknown critical option ${name}` };
     }
-    const principals = new Set(checked.principals.map((name) => name.toLowerCase()));
+    const principals = new Set(certificate.principals.map((name) => name.toLowerCase()));
     if (!names.some((name) => principals.has(name.toLowerCase()))) {
       return {
         ok: false,
-        reason: `the host certificate is for ${checked.principals.join(', ')}, not for ${names.join(', ')}`,
+        reason: `the host certificate is for ${certificate.principals.join(', ')}, not for ${names.join(', ')}`,
       };
     }
     return { ok: true };
   }
 
-  /** What both kinds have in common; the reason where it does not hold. */
-  #check(blob: Buffer, kind: CertificateKind, authority: KeyObject): Certificate | string {
+  /** What both kinds have in common; the reason where it does not hold. A certificate is there where the authority did sign it. */
+  #check(blob: Buffer, kind: CertificateKind, authority: KeyObject): Checked {
     let certificate: Certificate;
     try {
       certificate = decodeCertificate(blob);
     } catch (error) {
-      return `no certificate: ${(error as Error).message}`;
+      return { reason: `no certificate: ${(error as Error).message}` };
     }
     // First whose it is, so that nobody else's signature costs us a verification.
     if (!certificate.signatureKeyBlob.equals(encodePublicKey(authority)))
-      return 'the certificate is not from this cluster’s authority';
-    if (certificate.kind !== kind) return `the certificate is a ${certificate.kind} certificate`;
-    if (!isSignatureValid(certificate)) return 'the signature of the certificate is wrong';
+      return { reason: 'the certificate is not from this cluster’s authority' };
+    if (certificate.kind !== kind) return { reason: `the certificate is a ${certificate.kind} certificate` };
+    if (!isSignatureValid(certificate)) return { reason: 'the signature of the certificate is wrong' };
     const now = this.#clock.wallMs();
     if (!isValidAt(certificate, now)) {
-      return BigInt(Math.floor(now / 1000)) < certificate.validAfter
-        ? 'the certificate is not valid yet'
-        : 'the certificate has expired';
+      const early = BigInt(Math.floor(now / 1000)) < certificate.validAfter;
+      return { certificate, reason: early ? 'the certificate is not valid yet' : 'the certificate has expired' };
     }
-    if (certificate.principals.length === 0) return 'the certificate has no principals';
-    return certificate;
+    if (certificate.principals.length === 0) return { certificate, reason: 'the certificate has no principals' };
+    return { certificate };
   }
 }
+
+type Checked =
+  | { readonly certificate: Certificate; readonly reason?: undefined }
+  | { readonly certificate?: Certificate; readonly reason: string };
 
 /** 64 random bits, all that fits; never 0, which OpenSSH takes as "no serial number". */
 function randomSerial(): bigint {

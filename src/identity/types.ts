@@ -27,10 +27,13 @@ export interface Identity {
   readonly extensions: readonly string[];
 }
 
-/** A refusal is a value: `reason` is for the audit log and the operator, not for the unauthenticated peer. */
+/**
+ * A refusal is a value: `reason` is for the audit log and the operator, not for the unauthenticated peer. `user` is there where the
+ * certificate is one of this cluster's authority, and names that user.
+ */
 export type Verified =
   | { readonly ok: true; readonly identity: Identity }
-  | { readonly ok: false; readonly reason: string };
+  | { readonly ok: false; readonly reason: string; readonly user?: string };
 
 /** A private key with the OpenSSH certificate for it, as an SSH endpoint presents it. */
 export interface SshCredential {

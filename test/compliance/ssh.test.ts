@@ -277,7 +277,7 @@ function subject(terminal: boolean): GatewaySubject {
     allow: { logins: [LOGIN], node_labels: { env: 'test' } },
     targets: [NODE],
     async start(world: World): Promise<RunningGateway> {
-      const { clock, policy, sessions, log } = world;
+      const { clock, policy, sessions, log, audit } = world;
       const ca = await loadCertAuthority({
         store: memoryStore(clock),
         masterKey: testMasterKey,
@@ -288,6 +288,7 @@ function subject(terminal: boolean): GatewaySubject {
       const gateway = createSshGateway({
         clock,
         log,
+        audit,
         sessions,
         policy,
         ca,

@@ -104,7 +104,7 @@ test('1,000 connections with limits from 1 to 5 s: none is cut early, and hardly
   const sessions = new Sessions({ clock, log, audit, policy });
   const store = memoryStore(clock);
   const ca = await loadCertAuthority({ store, masterKey: testMasterKey, clock, clusterName: 'example.com' });
-  const gateway = createSshGateway({ clock, log, sessions, policy, ca, clusterName: 'example.com' });
+  const gateway = createSshGateway({ clock, log, audit, sessions, policy, ca, clusterName: 'example.com' });
   const listener = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     gateway.acceptNode(socket, { clientAddr: `${socket.remoteAddress}:${socket.remotePort}`, host: 'web' });
   });

@@ -97,6 +97,7 @@ test('SSH sessions opened and ended leave nothing: handles, heap, registry', {
   const gateway = createSshGateway({
     clock,
     log,
+    audit,
     sessions,
     policy,
     ca,

@@ -68,16 +68,30 @@ describe('access by SSH', { timeout: 110_000 }, () => {
   const lastRefusal = () =>
     lab.log.lines.findLast((line) => line.includes('authentication refused') && !line.includes('is no certificate'));
 
+  const assertAudited = ({ user, error }: { user: string | undefined; error: string }) => {
+    const found = lab.events('auth').find((event) => event['error'] === error);
+    assert.ok(found, JSON.stringify(lab.events('auth')));
+    const { code, success, login, server_hostname: host } = found;
+    assert.deepEqual(
+      { code, success, login, host, user: found['user'] },
+      { code: 'T3007W', success: false, login: LOGIN, host: 'web', user },
+    );
+    assert.match(String(found['addr.remote']), /^127\.0\.0\.1:\d+$/);
+  };
+
   test('an expired certificate', async () => {
     const past = { ...systemClock, wallMs: () => systemClock.wallMs() - 7_200_000 };
     const { sshCert } = await (await authority(past, lab.store)).issueUserCertificates(request());
     await withCertificate(sshCert!, async () => assert.match(await refused(), /Permission denied/));
     assert.match(lastRefusal() ?? '', /expired|valid/);
+    assertAudited({ user: 'alice', error: 'the certificate has expired' });
   });
 
   test('a certificate of another authority', async () => {
     const { sshCert } = await (await authority()).issueUserCertificates(request());
     await withCertificate(sshCert!, async () => assert.match(await refused(), /Permission denied/));
+    // Whose it claims to be says nothing.
+    assertAudited({ user: undefined, error: 'the certificate is not from this cluster’s authority' });
   });
 
   test('a certificate that was tampered with', async () => {
@@ -93,11 +107,13 @@ describe('access by SSH', { timeout: 110_000 }, () => {
     const { sshCert } = await lab.ca.issueUserCertificates(request({ principals: ['somebody'] }));
     await withCertificate(sshCert!, async () => assert.match(await refused(), /Permission denied/));
     assert.match(lastRefusal() ?? '', /does not name the login/);
+    assertAudited({ user: 'alice', error: `the certificate of alice does not name the login ${LOGIN}` });
   });
 
   test('a certificate for another address', async () => {
     const { sshCert } = await lab.ca.issueUserCertificates(request({ sourceAddress: '192.0.2.0/24' }));
     await withCertificate(sshCert!, async () => assert.match(await refused(), /Permission denied/));
+    assertAudited({ user: 'alice', error: 'the certificate is not good for connections from 127.0.0.1' });
     const { sshCert: here } = await lab.ca.issueUserCertificates(request({ sourceAddress: '127.0.0.0/8' }));
     await withCertificate(here!, allowed);
   });
@@ -109,6 +125,19 @@ describe('access by SSH', { timeout: 110_000 }, () => {
     const { stdout, stderr } = await lab.run('ssh', [...lab.as('plain'), 'web', 'echo in']).ended;
     assert.equal(stdout, '');
     assert.match(stderr, /Permission denied/);
+    await until(
+      () => lab.events('auth').some((event) => event['error'] === 'the key is no certificate'),
+      'the event of a plain key',
+    );
+  });
+
+  test('the same refusal again is counted, and a good login is no refused one', async () => {
+    const before = lab.events('auth').length;
+    const past = { ...systemClock, wallMs: () => systemClock.wallMs() - 7_200_000 };
+    const { sshCert } = await (await authority(past, lab.store)).issueUserCertificates(request());
+    await withCertificate(sshCert!, async () => assert.match(await refused(), /Permission denied/));
+    await allowed();
+    assert.equal(lab.events('auth').length, before);
   });
 
   test('a login that the roles do not allow is told why', async () => {

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { AuditLog } from '../../audit/events.ts';
 import type { Clock, Timer } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { CertAuthority } from '../../identity/types.ts';
@@ -11,6 +12,7 @@ import { NodeConnection, type SessionNotices } from './node-connection.ts';
 import { findNode } from './node-lookup.ts';
 import type { PacketPeer } from './packet-peer.ts';
 import { PreAuthLimit } from './pre-auth.ts';
+import { RefusedConnection, type RefusedFrom, RefusedLogins } from './refused-logins.ts';
 import { authenticateClient } from './server-auth.ts';
 import { connectTcp } from './target.ts';
 import { SshTransport } from './transport.ts';
@@ -27,6 +29,8 @@ export interface EmbeddedNode {
 export interface SshGatewayDeps {
   readonly clock: Clock;
   readonly log: Logger;
+  /** For logins that are refused before there is a session. */
+  readonly audit: AuditLog;
   readonly sessions: SessionManager;
   readonly policy: LivePolicy;
   readonly ca: CertAuthority;
@@ -72,11 +76,13 @@ class Gateway implements SshGateway {
   readonly #deps: SshGatewayDeps;
   readonly #preAuth = new PreAuthLimit();
   readonly #transports = new Set<SshTransport>();
+  readonly #refusedLogins: RefusedLogins;
   #closing = false;
   #empty: (() => void) | undefined;
 
   constructor(deps: SshGatewayDeps) {
     this.#deps = deps;
+    this.#refusedLogins = new RefusedLogins(deps);
   }
 
   acceptJump(stream: Duplex, info: ClientInfo): void {
@@ -85,14 +91,18 @@ class Gateway implements SshGateway {
     if (transport === undefined) return;
     const clientIp = ipOf(info.clientAddr);
     const guard = this.#beforeAuth(transport, clientIp);
+    const refusals = this.#refusals(transport, { clientAddr: info.clientAddr, clientIp });
     authenticateClient(
       {
         transport,
         ca,
         clientIp,
         checkLogin: false,
-        admit: async () => (this.#closing ? { ok: false, text: 'the gateway is shutting down' } : { ok: true }),
-        onRefused: (login, reason) => this.#refused(info, login, reason),
+        admit: async () => {
+          refusals.proved();
+          return this.#closing ? { ok: false, text: 'the gateway is shutting down' } : { ok: true };
+        },
+        onRefused: (refusal) => refusals.refused(refusal),
       },
       () => {
         guard.release();
@@ -121,6 +131,7 @@ class Gateway implements SshGateway {
     if (transport === undefined) return;
     const clientIp = ipOf(info.clientAddr);
     const guard = this.#beforeAuth(transport, clientIp);
+    const refusals = this.#refusals(transport, { clientAddr: info.clientAddr, clientIp, host: info.host });
     const connection = new NodeConnection(transport, info, {
       ...this.#deps,
       connect: this.#deps.connect ?? connectTcp,
@@ -133,11 +144,12 @@ class Gateway implements SshGateway {
         clientIp,
         checkLogin: true,
         admit: (authenticated) => {
+          refusals.proved();
           // The target may take longer than the client is given for its own part.
           guard.release();
           return connection.admit(authenticated);
         },
-        onRefused: (login, reason) => this.#refused(client, login, reason),
+        onRefused: (refusal) => refusals.refused(refusal),
       },
       () => {
         connection.start();
@@ -150,10 +162,12 @@ class Gateway implements SshGateway {
     for (const transport of this.#transports) {
       void transport.disconnect(DISCONNECT.BY_APPLICATION, 'the gateway is shutting down');
     }
-    if (this.#transports.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#empty = resolve;
-    });
+    if (this.#transports.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#empty = resolve;
+      });
+    }
+    await this.#refusedLogins.close();
   }
 
   #transport(stream: Duplex, info: ClientInfo, names: readonly string[]): SshTransport | undefined {
@@ -188,8 +202,10 @@ class Gateway implements SshGateway {
     return { release };
   }
 
-  #refused(info: ClientInfo, login: string, reason: string): void {
-    this.#deps.log.info('SSH authentication refused', { ...info, login, reason });
+  #refusals(transport: SshTransport, from: RefusedFrom): RefusedConnection {
+    const refusals = new RefusedConnection(this.#refusedLogins, from);
+    void transport.whenClosed.then(() => refusals.closed());
+    return refusals;
   }
 }
 

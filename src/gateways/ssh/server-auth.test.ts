@@ -26,7 +26,10 @@ async function login(ca: ClusterAuthorities): Promise<SshCredential> {
   return { privateKey, certificate: decodeAuthorizedKey(sshCert!).blob };
 }
 
-async function start(admission: (client: AuthenticatedClient) => Promise<Admission> = async () => ({ ok: true })) {
+async function start(
+  admission: (client: AuthenticatedClient) => Promise<Admission> = async () => ({ ok: true }),
+  written = Promise.resolve(),
+) {
   const clock = new FakeClock();
   const ca = await loadCertAuthority({ store: memoryStore(clock), masterKey: testMasterKey, clock, clusterName: 'c' });
   const [a, b] = duplexPair();
@@ -47,7 +50,10 @@ async function start(admission: (client: AuthenticatedClient) => Promise<Admissi
       clientIp: '192.0.2.7',
       checkLogin: true,
       admit: admission,
-      onRefused: (_login, reason) => refusals.push(reason),
+      onRefused({ reason, certificate }) {
+        refusals.push(reason);
+        return certificate ? written : undefined;
+      },
     },
     (who) => admitted.push(who),
   );
@@ -169,7 +175,21 @@ describe('authentication of clients', () => {
       assert.equal(await lab.ask(packet.finish()), MSG.USERAUTH_FAILURE);
       assert.deepEqual(new SshReader(lab.received.at(-1)!, 1).nameList(), ['publickey']);
     }
-    assert.deepEqual(lab.refusals, []);
+    assert.deepEqual(lab.refusals, Array(3).fill('no certificate was shown'));
+  });
+
+  test('a refusal is told when it has been written down', async () => {
+    const written = Promise.withResolvers<void>();
+    const lab = await start(undefined, written.promise);
+    await lab.until(() => lab.received.length === 1);
+    lab.client.send(request(lab.client, lab.credential, { login: 'somebody' }));
+    await lab.until(() => lab.refusals.length === 1);
+    for (let turn = 0; turn < 20; turn++) await settle();
+    assert.equal(lab.received.length, 1);
+    written.resolve();
+    await lab.until(() => lab.received.length === 2);
+    assert.equal(lab.received[1]![0], MSG.USERAUTH_FAILURE);
+    assert.equal(await lab.ask(request(lab.client, lab.credential)), MSG.USERAUTH_SUCCESS);
   });
 
   test('too many attempts end the connection', async () => {

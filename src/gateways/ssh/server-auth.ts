@@ -22,6 +22,16 @@ export interface AuthenticatedClient {
 
 export type Admission = { readonly ok: true } | { readonly ok: false; readonly text: string };
 
+/** A request that was refused. */
+export interface Refusal {
+  readonly login: string;
+  readonly reason: string;
+  /** Whose certificate it is, where this cluster's authority has signed it. Whether its key is there too is not proved. */
+  readonly user?: string;
+  /** Whether a certificate was shown; clients try plain keys and other methods beside it. */
+  readonly certificate: boolean;
+}
+
 export interface ServerAuthOptions {
   readonly transport: SshTransport;
   readonly ca: Pick<CertAuthority, 'verifySshUser'>;
@@ -31,8 +41,8 @@ export interface ServerAuthOptions {
   readonly checkLogin: boolean;
   /** Asked once a client has proved who it is. A refusal's text is shown to the person, and the connection is closed. */
   admit(client: AuthenticatedClient): Promise<Admission>;
-  /** A request was refused: for the log and the audit; the client is told nothing but that it failed. */
-  onRefused?(login: string, reason: string): void;
+  /** A request was refused: for the log and the audit. The client is told, when this has resolved, nothing but that it failed. Never rejects. */
+  onRefused?(refusal: Refusal): Promise<void> | undefined;
 }
 
 /**
@@ -45,14 +55,23 @@ export function authenticateClient(options: ServerAuthOptions, done: (client: Au
   let requests = 0;
   let failures = 0;
 
-  const refuse = (login: string, reason: string) => {
+  const refuse = (refusal: Refusal) => {
     failures++;
-    options.onRefused?.(login, reason);
-    if (failures >= MAX_FAILED_ATTEMPTS) {
-      void transport.disconnect(DISCONNECT.NO_MORE_AUTH_METHODS, 'Too many authentication failures');
+    const answer = () => {
+      if (transport.closed) return;
+      if (failures < MAX_FAILED_ATTEMPTS) sendFailure(transport);
+      else void transport.disconnect(DISCONNECT.NO_MORE_AUTH_METHODS, 'Too many authentication failures');
+    };
+    const recorded = options.onRefused?.(refusal);
+    if (recorded === undefined) {
+      answer();
       return;
     }
-    sendFailure(transport);
+    busy = true;
+    void recorded.then(() => {
+      busy = false;
+      answer();
+    });
   };
 
   const admit = async (client: AuthenticatedClient) => {
@@ -80,13 +99,16 @@ export function authenticateClient(options: ServerAuthOptions, done: (client: Au
     if (parsed.service !== 'ssh-connection') {
       throw new NightlatchError('protocol', `the service ${parsed.service} is not there`);
     }
+    const { login } = parsed;
     if (parsed.publicKey === undefined) {
+      // Clients ask by the method `none` what there is: nothing to count.
+      options.onRefused?.({ login, reason: 'no certificate was shown', certificate: false });
       sendFailure(transport);
       return;
     }
-    const verdict = checkCertificate(options, parsed.login, parsed.publicKey);
+    const verdict = checkCertificate(options, login, parsed.publicKey);
     if (!verdict.ok) {
-      refuse(parsed.login, verdict.reason);
+      refuse({ login, ...verdict.refusal });
       return;
     }
     if (parsed.publicKey.signature === undefined) {
@@ -97,11 +119,11 @@ export function authenticateClient(options: ServerAuthOptions, done: (client: Au
     const signed = new SshWriter(2048).string(transport.sessionId).bytes(parsed.publicKey.signedBytes).finish();
     const plain = parsed.publicKey.algorithm.slice(0, -CERTIFICATE_SUFFIX.length);
     if (!sshVerify(verdict.key, signed, parsed.publicKey.signature, [plain])) {
-      refuse(parsed.login, 'the signature is not valid');
+      refuse({ login, reason: 'the signature is not valid', user: verdict.identity.user, certificate: true });
       return;
     }
     busy = true;
-    void admit({ identity: verdict.identity, login: parsed.login });
+    void admit({ identity: verdict.identity, login });
   };
 
   transport.onAuthPacket = (packet) => {
@@ -159,24 +181,31 @@ export function decodeRequest(packet: Buffer): AuthRequest {
 
 type CertificateVerdict =
   | { readonly ok: true; readonly identity: Identity; readonly key: Parameters<typeof sshVerify>[0] }
-  | { readonly ok: false; readonly reason: string };
+  | { readonly ok: false; readonly refusal: Omit<Refusal, 'login'> };
 
 function checkCertificate(options: ServerAuthOptions, login: string, request: PublicKeyRequest): CertificateVerdict {
-  if (!request.algorithm.endsWith(CERTIFICATE_SUFFIX)) return { ok: false, reason: 'the key is no certificate' };
+  const refused = (reason: string, user?: string): CertificateVerdict => ({
+    ok: false,
+    refusal: { reason, certificate: true, ...(user === undefined ? {} : { user }) },
+  });
+  if (!request.algorithm.endsWith(CERTIFICATE_SUFFIX)) {
+    return { ok: false, refusal: { reason: 'the key is no certificate', certificate: false } };
+  }
   try {
     const certificate = decodeCertificate(request.blob);
     const plain = request.algorithm.slice(0, -CERTIFICATE_SUFFIX.length);
     const rsa = plain === 'rsa-sha2-256' || plain === 'rsa-sha2-512';
     if (certificate.keyType !== (rsa ? 'ssh-rsa' : plain)) {
-      return { ok: false, reason: `a certificate of the type ${certificate.type} came as ${request.algorithm}` };
+      return refused(`a certificate of the type ${certificate.type} came as ${request.algorithm}`);
     }
     const verified = options.ca.verifySshUser(request.blob, options.clientIp);
-    if (!verified.ok) return verified;
-    if (options.checkLogin && !verified.identity.principals.includes(login)) {
-      return { ok: false, reason: `the certificate of ${verified.identity.user} does not name the login ${login}` };
+    if (!verified.ok) return refused(verified.reason, verified.user);
+    const { user, principals } = verified.identity;
+    if (options.checkLogin && !principals.includes(login)) {
+      return refused(`the certificate of ${user} does not name the login ${login}`, user);
     }
     return { ok: true, identity: verified.identity, key: certificate.publicKey };
   } catch (error) {
-    return { ok: false, reason: errorMessage(error) };
+    return refused(errorMessage(error));
   }
 }
