@@ -296,7 +296,6 @@ export class KeyExchange {
     this.#nextOpener = createOpener(receive);
     this.#phase = 'newkeys';
     const first = this.completed === 0;
-    if (first && this.#extInfo) this.#sendExtInfo();
     this.#ownInit = undefined;
     this.#peerInit = undefined;
     this.#clientExchange = undefined;
@@ -304,7 +303,11 @@ export class KeyExchange {
     this.#actions.sendReady(result, first);
   }
 
-  /** RFC 8308: tells a client that signatures by RSA keys with SHA-2 are understood. */
+  /**
+   * RFC 8308: tells a client that signatures by RSA keys with SHA-2 are understood. It is the next packet after our NEWKEYS, and sent
+   * when the client's has come: a client with Nagle's algorithm on (OpenSSH before its session starts) holds its next packet back until
+   * something acknowledges its NEWKEYS, and the kernel alone would take 40 ms for that.
+   */
   #sendExtInfo(): void {
     const writer = new SshWriter(512).byte(MSG.EXT_INFO).uint32(1).string('server-sig-algs').nameList(SERVER_SIG_ALGS);
     this.#actions.send(writer.finish());
@@ -317,6 +320,7 @@ export class KeyExchange {
     this.#actions.newReceiveKeys(this.#nextOpener, this.#strict);
     this.#nextOpener = undefined;
     this.#phase = 'idle';
+    if (this.completed === 0 && this.#extInfo) this.#sendExtInfo();
     this.completed++;
     this.#actions.complete();
   }
