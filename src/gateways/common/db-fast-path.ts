@@ -1,16 +1,24 @@
 // The one place that touches private parts of Node: reading and writing sockets below their streams. It saves the relay a quarter of its time in
-// user space (one shared read buffer, no stream machinery). `loadFastPath` tests it before it is used; without it the relay uses streams.
+// user space (one shared read buffer, no stream machinery), and half of it between two TLS connections, whose records come one by one and are
+// gathered for one write. `loadFastPath` tests it before it is used; without it the relay uses streams.
 import { once } from 'node:events';
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import type { Clock } from '../../core/clock.ts';
+import type { Logger } from '../../core/logger.ts';
+import { deadline } from './db-deadline.ts';
 
 /** One read buffer for all connections: what is in it is passed on, or copied, before the next read. */
 const READ_BUFFER_BYTES = 64 * 1024;
 /** A direction reads no more while so much waits to be written, in bytes. */
 const MAX_QUEUED_BYTES = 128 * 1024;
+/** Nine full TLS records, what Node's TLS hands to the network in one call: what made reading stop, and a record more. */
+const SLAB_BYTES = 144 * 1024;
 /** Slabs that are kept for later. */
-const MAX_SPARE_SLABS = 64;
+const MAX_SPARE_SLABS = 32;
+/** A TLS record of full length (RFC 8446 section 5.1): behind it there is most likely another. */
+const FULL_RECORD_BYTES = 16 * 1024;
 
 interface WriteRequest {
   handle: StreamHandle;
@@ -47,7 +55,7 @@ function handleOf(stream: Duplex): StreamHandle | undefined {
 
 /** A piece of memory that waiting bytes are copied to. */
 class Slab {
-  readonly #bytes = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+  readonly #bytes = Buffer.allocUnsafeSlow(SLAB_BYTES);
   used = 0;
 
   get free(): number {
@@ -93,12 +101,16 @@ export class FastDirection {
   readonly #transform: Transform;
   /** The target's handle keeps a pointer to what it is given; only TLS copies it into its own buffers at once. */
   readonly #copies: boolean;
+  /** The source gives a record at a time, not all that has come. */
+  readonly #inRecords: boolean;
   #original: StreamHandle['onread'] | undefined;
   /** What waits to be written, in slabs of the pool. */
   #queue: Slab[] = [];
   #queuedBytes = 0;
   /** The slab that is being written, to be given back after it. */
   #underWay: Slab | undefined;
+  /** What waits is written at the end of this turn of the event loop, or when it is enough for a call. */
+  #gathering = false;
   /** INVARIANT: one write at a time. TLS aborts the process on a second one. */
   #writing = false;
   #stopped = false;
@@ -118,6 +130,7 @@ export class FastDirection {
     this.#to = handles.to;
     this.#transform = transform;
     this.#copies = !(target instanceof TLSSocket);
+    this.#inRecords = source instanceof TLSSocket;
   }
 
   /** Takes the source's reads over. */
@@ -138,13 +151,13 @@ export class FastDirection {
   /** Writes bytes of the gateway's own behind what was passed on. They must not be changed afterwards. */
   write(bytes: Buffer): void {
     if (bytes.length === 0 || this.#target.destroyed) return;
-    if (this.#writing) this.#enqueue(bytes);
+    if (this.#writing || this.#gathering) this.#enqueue(bytes);
     else this.#send(bytes);
   }
 
   /** Runs once nothing is under way: the target's own `write` and `end` may be used from then on, and `write` no more. */
   whenFlushed(fn: () => void): void {
-    if (!this.#writing || this.#target.destroyed) fn();
+    if (!(this.#writing || this.#gathering) || this.#target.destroyed) fn();
     else this.#flushed.push(fn);
   }
 
@@ -154,7 +167,11 @@ export class FastDirection {
     if (length > 0) {
       const bytes = this.#transform(buffer, length);
       if (bytes === undefined || this.#target.destroyed) return;
-      if (this.#writing) this.#enqueue(bytes);
+      if (this.#inRecords && !this.#gathering && !this.#writing && length >= FULL_RECORD_BYTES) {
+        this.#gathering = true;
+        setImmediate(this.#onTurnEnd);
+      }
+      if (this.#writing || this.#gathering) this.#enqueue(bytes);
       else if (this.#copies && bytes.buffer === buffer.buffer) {
         const slab = this.#path.slabs.take();
         slab.append(bytes, 0);
@@ -180,9 +197,28 @@ export class FastDirection {
       }
       taken += last.append(bytes, taken);
     }
-    if (this.#queuedBytes < MAX_QUEUED_BYTES || this.#stopped || this.#source.destroyed) return;
-    this.#stopped = true;
-    this.#from.readStop();
+    if (this.#queuedBytes < MAX_QUEUED_BYTES) return;
+    if (!this.#writing) this.#sendQueued();
+    else if (!(this.#stopped || this.#source.destroyed)) {
+      this.#stopped = true;
+      this.#from.readStop();
+    }
+  }
+
+  readonly #onTurnEnd = (): void => {
+    this.#gathering = false;
+    if (this.#writing) return;
+    if (!this.#target.destroyed) this.#sendQueued();
+    if (!this.#writing) this.#settle();
+  };
+
+  /** Writes what waits, as far as that can be done at once. */
+  #sendQueued(): void {
+    while (!this.#writing && this.#queuedBytes > 0) {
+      const slab = this.#queue.shift()!;
+      this.#queuedBytes -= slab.used;
+      this.#send(slab.content, slab);
+    }
   }
 
   /** @param slab - holds the bytes, and goes back to the pool once they are written. */
@@ -217,12 +253,7 @@ export class FastDirection {
     if (status < 0 || this.#target.destroyed) {
       this.#target.destroy();
       this.#settle();
-    } else
-      while (!this.#writing && this.#queuedBytes > 0) {
-        const slab = this.#queue.shift()!;
-        this.#queuedBytes -= slab.used;
-        this.#send(slab.content, slab);
-      }
+    } else this.#sendQueued();
     if (this.#stopped && this.#queuedBytes === 0 && !this.#source.destroyed) {
       this.#stopped = false;
       this.#from.readStart();
@@ -270,6 +301,30 @@ export class FastPath {
   }
 }
 
+/** Looks for the fast path when a gateway starts. */
+export class FastPathSearch {
+  readonly #closed = new AbortController();
+  #found: FastPath | undefined;
+
+  constructor(protocol: string, { clock, log }: { clock: Clock; log: Logger }) {
+    const limit = deadline(clock, SELF_TEST_MS, 'the test did not end', this.#closed.signal);
+    void loadFastPath(limit.signal).then((path) => {
+      limit.clear();
+      this.#found = path;
+      if (path === undefined) log.info(`${protocol}: the relay uses streams: this Node has no faster way`);
+    });
+  }
+
+  /** Undefined also until the test is done: sessions that begin before use streams. */
+  get found(): FastPath | undefined {
+    return this.#found;
+  }
+
+  close(): void {
+    this.#closed.abort();
+  }
+}
+
 /**
  * The fast path, or undefined where this Node does not have it or it does not carry bytes as it should: two pairs of loopback sockets are
  * joined and used both ways, up to the end. `signal` bounds the test.
@@ -286,6 +341,8 @@ export async function loadFastPath(signal: AbortSignal): Promise<FastPath | unde
   }
 }
 
+/** Longest time for the self-test. */
+const SELF_TEST_MS = 5_000;
 const SELF_TEST_BYTES = 3 * READ_BUFFER_BYTES + 1;
 
 async function carriesBytes(path: FastPath, signal: AbortSignal): Promise<boolean> {

@@ -54,10 +54,11 @@ export class DbRelay {
     server.on('close', this.#onServerEnd);
     client.on('drain', () => server.resume());
     server.on('drain', () => client.resume());
-    if (earlyFromServer.length > 0) this.#onServerData(earlyFromServer);
-    if (earlyFromClient.length > 0) this.#onClientData(earlyFromClient);
     client.on('data', this.#onClientData);
     server.on('data', this.#onServerData);
+    this.#goFast();
+    if (earlyFromServer.length > 0) this.#onServerData(earlyFromServer);
+    if (earlyFromClient.length > 0) this.#onClientData(earlyFromClient);
     client.resume();
     server.resume();
     if (client.destroyed || client.readableEnded) this.#onClientEnd();
@@ -86,6 +87,19 @@ export class DbRelay {
     if (!this.#clientOpen || this.#client.writableEnded) return;
     if (this.#fast !== undefined) this.#fast.down.write(bytes);
     else this.#client.write(bytes);
+  }
+
+  /** Likewise to the server. */
+  tellServer(bytes: Buffer): void {
+    if (!this.#serverOpen || this.#server.writableEnded) return;
+    if (this.#fast !== undefined) this.#fast.up.write(bytes);
+    else this.#server.write(bytes);
+  }
+
+  /** Sends the client the end of the server's side (FIN), behind what was passed on; nothing must be passed on or told after it. */
+  endClient(): void {
+    if (this.#fast !== undefined) this.#fast.down.whenFlushed(() => this.#client.end());
+    else this.#client.end();
   }
 
   /** Sends the server the end of the client's side (FIN), behind what was passed on. */

@@ -9,6 +9,7 @@ import type { Logger } from '../../core/logger.ts';
 import type { CertAuthority, Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
+import { FastPathSearch } from '../common/db-fast-path.ts';
 import { routeRequest } from './admission.ts';
 import type { KubeCall, KubeContext } from './context.ts';
 import { Denials } from './denials.ts';
@@ -42,7 +43,8 @@ export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
   const upstreams = new KubeUpstreams(clock);
   const denials = new Denials(clock);
   const inFlight = new InFlightRequests(clock, policy);
-  const context: KubeContext = { ...deps, upstreams, inFlight };
+  const fastPath = new FastPathSearch('kube', deps);
+  const context: KubeContext = { ...deps, upstreams, inFlight, fastPath };
   const identities = new WeakMap<TLSSocket, Identity>();
 
   function identify(socket: TLSSocket): Identity | string {
@@ -113,6 +115,7 @@ export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
       });
     },
     close() {
+      fastPath.close();
       inFlight.close();
       upstreams.close();
     },

@@ -83,7 +83,8 @@ async function bench(carrier: Carrier, tty: boolean, cleanup: ExecCleanup = 'non
   target.on('data', (chunk: Buffer) => targetWire.push(chunk));
   client.on('error', () => undefined);
   target.on('error', () => undefined);
-  streams.relay(targetSide, protocol, Buffer.alloc(0), Buffer.alloc(0));
+  const nothing = Buffer.alloc(0);
+  streams.relay({ target: targetSide, protocol, head: nothing, fromTarget: nothing, fromClient: nothing });
   const opening = atClient.wire.open();
   if (opening.length > 0) client.write(opening);
   await settle();

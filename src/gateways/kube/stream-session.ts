@@ -5,6 +5,8 @@ import type { IdleWarning, Session, SessionControl, SessionEnd } from '../../ses
 import { TerminalInput } from '../../wire/terminal/input.ts';
 import { encodeRestore, encodeWarning, encodeWarningCancelled } from '../../wire/terminal/notice.ts';
 import { TerminalScreen } from '../../wire/terminal/screen.ts';
+import type { FastPath } from '../common/db-fast-path.ts';
+import { DbRelay } from '../common/db-relay.ts';
 import { type KubeFailure, refuseUpgrade } from './status.ts';
 import type { StreamListener, StreamName, StreamProtocol } from './streams.ts';
 
@@ -18,7 +20,7 @@ const LINGER_MS = 1_000;
 const HANGUP_MS = 300;
 /** What ends a foreground program and then a shell: Ctrl-C, Ctrl-D. */
 const HANGUP_KEYS = Uint8Array.of(3, 4);
-const NOTHING = new Uint8Array(0);
+const NOTHING: Buffer = Buffer.alloc(0);
 
 /** What becomes of a shell in a container when its session is ended by the gateway. */
 export type ExecCleanup = 'none' | 'hangup';
@@ -32,6 +34,19 @@ export interface StreamSessionDeps {
   readonly tty: boolean;
   /** Asked when the session ends, so that a changed role counts. */
   execCleanup(): ExecCleanup;
+  /** The relay goes below the streams where it can. */
+  readonly fastPath?: FastPath | undefined;
+}
+
+/** What the API server has agreed to. */
+export interface RelayStart {
+  readonly target: Duplex;
+  readonly protocol: StreamProtocol;
+  /** For the client, before anything else: the head of the answer. */
+  readonly head: Buffer;
+  /** What either has sent already. */
+  readonly fromTarget: Buffer;
+  readonly fromClient: Buffer;
 }
 
 /**
@@ -43,6 +58,7 @@ export class StreamSession implements SessionControl, StreamListener {
   readonly #client: Duplex;
   readonly #tty: boolean;
   readonly #cleanup: () => ExecCleanup;
+  readonly #fastPath: FastPath | undefined;
   readonly #screen: TerminalScreen | undefined;
   readonly #input: TerminalInput | undefined;
   /** Aborted when the session ends while the API server is still being reached. */
@@ -50,6 +66,7 @@ export class StreamSession implements SessionControl, StreamListener {
   #session: Session | undefined;
   #target: Duplex | undefined;
   #protocol: StreamProtocol | undefined;
+  #relay: DbRelay | undefined;
   #state: 'opening' | 'answered' | 'relaying' | 'ending' | 'ended' = 'opening';
   #failure: KubeFailure | undefined;
   #notice: Notice | undefined;
@@ -62,11 +79,12 @@ export class StreamSession implements SessionControl, StreamListener {
   #boundaryReached: (() => void) | undefined;
   #onForward: ((port: string) => void) | undefined;
 
-  constructor({ clock, client, tty, execCleanup }: StreamSessionDeps) {
+  constructor({ clock, client, tty, execCleanup, fastPath }: StreamSessionDeps) {
     this.#clock = clock;
     this.#client = client;
     this.#tty = tty;
     this.#cleanup = execCleanup;
+    this.#fastPath = fastPath;
     if (tty) {
       this.#screen = new TerminalScreen();
       this.#input = new TerminalInput(this.#screen);
@@ -75,7 +93,7 @@ export class StreamSession implements SessionControl, StreamListener {
     client.once('close', this.#onClientGone);
     // Until both sides speak nothing is read; a client that ends its direction has gone.
     client.once('end', () => {
-      if (this.#state !== 'relaying') client.end();
+      if (this.#relay === undefined) client.end();
     });
   }
 
@@ -100,51 +118,57 @@ export class StreamSession implements SessionControl, StreamListener {
     if (this.#state === 'opening') this.#state = 'answered';
   }
 
-  /** Both sides speak now. What either has sent already goes first. */
-  relay(target: Duplex, protocol: StreamProtocol, fromTarget: Buffer, fromClient: Buffer): void {
+  /** Both sides speak now. */
+  relay({ target, protocol, head, fromTarget, fromClient }: RelayStart): void {
+    const client = this.#client;
     this.#target = target;
     this.#protocol = protocol;
     this.#state = 'relaying';
-    const client = this.#client;
-    target.on('error', () => undefined);
-    client.on('drain', () => target.resume());
-    target.on('drain', () => client.resume());
-    if (fromTarget.length > 0) this.#onTargetData(fromTarget);
-    if (fromClient.length > 0) this.#onClientData(fromClient);
-    client.on('data', this.#onClientData);
-    client.on('end', this.#onClientEnd);
-    target.on('data', this.#onTargetData);
-    target.on('end', this.#onTargetGone);
-    target.on('close', this.#onTargetGone);
-    client.resume();
-    target.resume();
+    const relay = new DbRelay(
+      client,
+      target,
+      {
+        fromClient: this.#onClientData,
+        fromServer: this.#onTargetData,
+        clientEnded: this.#onClientEnd,
+        serverEnded: this.#onTargetGone,
+        failed: () => undefined,
+      },
+      this.#fastPath,
+    );
+    this.#relay = relay;
+    // The relay goes below the streams only where nothing is under way in them.
+    client.write(head, () => {
+      const early = [fromClient, client.read() ?? NOTHING, fromTarget, target.read() ?? NOTHING] as Buffer[];
+      relay.start(Buffer.concat(early.slice(0, 2)), Buffer.concat(early.slice(2)));
+    });
   }
 
   // --- data ---
 
-  readonly #onClientData = (chunk: Buffer): void => {
+  /** What of the client's bytes goes on: all, unless nothing. */
+  readonly #onClientData = (chunk: Buffer, length: number): Buffer | undefined => {
     // After the end the client is read only so that its connection closes in order.
-    if (this.#state !== 'relaying' || this.#clientBroken) return;
+    if (this.#state !== 'relaying' || this.#clientBroken) return NOTHING;
     try {
-      this.#protocol!.client(chunk);
+      this.#protocol!.client(chunk.subarray(0, length));
+      return undefined;
     } catch (error) {
       // What follows cannot be read any more, so it does not go on either.
       this.#clientBroken = true;
       void this.#session?.end('error', errorMessage(error));
-      return;
+      return NOTHING;
     }
-    const target = this.#target!;
-    if (!target.writable) return;
-    gather(target);
-    if (!target.write(chunk)) this.#client.pause();
   };
 
-  readonly #onTargetData = (chunk: Buffer): void => {
+  /** How many of the target's bytes go on as they came. */
+  readonly #onTargetData = (chunk: Buffer, length: number): number => {
     try {
       if (this.#state === 'relaying' && this.#notice === undefined) {
-        this.#protocol!.target(chunk, false);
-        this.#toClient(chunk);
-      } else if (this.#state !== 'ended') this.#carefully(chunk);
+        this.#protocol!.target(chunk.subarray(0, length), false);
+        return length;
+      }
+      if (this.#state !== 'ended') this.#carefully(chunk.subarray(0, length));
     } catch (error) {
       this.#boundaryReached = undefined;
       this.#state = 'ended';
@@ -152,6 +176,7 @@ export class StreamSession implements SessionControl, StreamListener {
       void this.#session?.end('error', errorMessage(error));
       this.#client.destroy();
     }
+    return 0;
   };
 
   /** Something waits to be put in: frame by frame. */
@@ -159,23 +184,15 @@ export class StreamSession implements SessionControl, StreamListener {
     let at = 0;
     while (at < chunk.length) {
       const waiting = this.#notice !== undefined || this.#boundaryReached !== undefined;
+      // What comes behind the end is not for this client any more.
+      if (this.#state === 'ending' && !waiting) return;
       const read = this.#protocol!.target(chunk.subarray(at), waiting);
-      this.#toClient(chunk.subarray(at, at + read));
+      this.#relay!.tellClient(Buffer.from(chunk.subarray(at, at + read)));
       at += read;
       if (!this.#protocol!.atBoundary) continue;
-      if (this.#boundaryReached !== undefined) {
-        // What comes behind is not for this client any more.
-        this.#boundaryReached();
-        return;
-      }
-      this.#putNotice(false);
+      if (this.#boundaryReached !== undefined) this.#boundaryReached();
+      else this.#putNotice(false);
     }
-  }
-
-  #toClient(chunk: Uint8Array): void {
-    if (!this.#client.writable) return;
-    gather(this.#client);
-    if (!this.#client.write(chunk)) this.#target?.pause();
   }
 
   fromClient(stream: StreamName, length: number, bytes: Uint8Array | undefined): void {
@@ -236,14 +253,14 @@ export class StreamSession implements SessionControl, StreamListener {
     this.#warningShown = notice.kind === 'warning';
     if (bytes.length === 0) return true;
     screen.feed(bytes);
-    this.#toClient(this.#protocol!.output(bytes));
+    this.#relay!.tellClient(this.#protocol!.output(bytes));
     return true;
   }
 
   // --- the end ---
 
   readonly #onClientEnd = (): void => {
-    if (this.#state !== 'relaying') this.#client.end();
+    if (this.#state !== 'relaying') this.#relay!.endClient();
     else this.#clientLeft();
   };
 
@@ -315,7 +332,6 @@ export class StreamSession implements SessionControl, StreamListener {
       const reached = (): void => {
         timer.cancel();
         this.#boundaryReached = undefined;
-        this.#target!.off('data', this.#onTargetData);
         resolve();
       };
       this.#boundaryReached = reached;
@@ -326,41 +342,35 @@ export class StreamSession implements SessionControl, StreamListener {
 
   #finish(protocol: StreamProtocol | undefined): void {
     if (this.#state !== 'ending') return;
-    const client = this.#client;
-    const target = this.#target!;
-    target.off('data', this.#onTargetData);
-    client.resume();
+    const relay = this.#relay!;
+    relay.muteClient();
     if (protocol === undefined) {
-      if (this.#protocol!.atBoundary) client.write(this.#protocol!.leave());
-      client.end();
-      target.destroy();
+      if (this.#protocol!.atBoundary) relay.tellClient(this.#protocol!.leave());
+      relay.endClient();
+      this.#target!.destroy();
     } else {
       this.#tellClient(protocol);
       this.#leaveTarget(protocol);
     }
-    this.#after(LINGER_MS, () => client.end());
+    this.#after(LINGER_MS, () => relay.endClient());
   }
 
   #tellClient(protocol: StreamProtocol): void {
-    const client = this.#client;
+    const relay = this.#relay!;
     if (!protocol.atBoundary) {
       const padding = protocol.padding();
       if (padding === undefined) {
-        client.destroy();
+        this.#client.destroy();
         return;
       }
       protocol.target(padding, false);
-      client.write(padding);
+      relay.tellClient(padding);
     }
     const preface = this.#screen === undefined ? NOTHING : encodeRestore(this.#screen);
     const { frames, later } = protocol.end(this.#endText, preface);
-    client.write(frames);
-    if (later !== undefined) {
-      this.#after(LATER_MS, () => {
-        client.write(later);
-      });
-    }
-    if (frames.length === 0) client.end();
+    relay.tellClient(frames);
+    if (later !== undefined) this.#after(LATER_MS, () => relay.tellClient(later));
+    if (frames.length === 0) relay.endClient();
   }
 
   #leaveTarget(protocol: StreamProtocol): void {
@@ -370,8 +380,7 @@ export class StreamSession implements SessionControl, StreamListener {
       target.destroy();
       return;
     }
-    target.resume();
-    target.write(keys);
+    this.#relay!.tellServer(keys);
     this.#hungUp = new Promise((resolve) => {
       target.once('close', () => resolve());
       this.#after(HANGUP_MS, () => target.destroy());
@@ -386,14 +395,4 @@ export class StreamSession implements SessionControl, StreamListener {
     for (const timer of this.#timers) timer.cancel();
     this.#timers = [];
   }
-}
-
-/**
- * What is written until the end of this turn of the event loop goes out as one: TLS gives 16 KiB at a time, and a write for each costs a
- * multiple of the encryption.
- */
-function gather(stream: Duplex): void {
-  if (stream.writableCorked > 0) return;
-  stream.cork();
-  setImmediate(() => stream.uncork());
 }

@@ -63,7 +63,8 @@ export async function handleUpgrade(
   const impersonation = admission.ok ? admission.impersonation : undefined;
   const tty = purpose !== 'portforward' && purpose !== 'proxy' && isSet(info.query, 'tty');
   const execCleanup = () => kubeOptions(context.policy.current, call.identity.user).execCleanup;
-  const streams = new StreamSession({ clock: context.clock, client: socket, tty, execCleanup });
+  const { clock, fastPath } = context;
+  const streams = new StreamSession({ clock, client: socket, tty, execCleanup, fastPath: fastPath.found });
   const fields = kubeAuditFields(call, impersonation);
   const opened = await context.sessions.open(
     {
@@ -123,9 +124,14 @@ export async function handleUpgrade(
         ...fields,
         command: info.query.getAll('command').join(' '),
       });
-    socket.write(answer.head);
     session.ready();
-    streams.relay(answer.socket, spoken, answer.rest, head);
+    streams.relay({
+      target: answer.socket,
+      protocol: spoken,
+      head: answer.head,
+      fromTarget: answer.rest,
+      fromClient: head,
+    });
   } catch (error) {
     if (!streams.isOpening) return;
     context.log.warn('a Kubernetes session could not be set up', {

@@ -18,8 +18,7 @@ import {
 } from '../../wire/postgres/startup.ts';
 import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
-import { deadline } from '../common/db-deadline.ts';
-import { type FastPath, loadFastPath } from '../common/db-fast-path.ts';
+import { FastPathSearch } from '../common/db-fast-path.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { finishStream } from '../common/db-relay.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
@@ -31,9 +30,6 @@ import { SQLSTATE } from './sqlstate.ts';
 const MAX_UNREAD = 64 * 1024;
 /** SSLRequest, GSSENCRequest and a startup message: more rounds than that nobody needs. */
 const MAX_STARTUP_PACKETS = 4;
-
-/** Longest time for the self-test of the relay's faster way. */
-const FAST_PATH_TEST_MS = 5_000;
 
 const DEFAULT_LIMITS: LoginLimits = { maxPending: 512, timeoutMs: 10_000 };
 
@@ -77,11 +73,12 @@ class Gateway implements PostgresGateway {
   readonly #admission: DbAdmission;
   readonly #tls: DbClientTls;
   readonly #closed = new AbortController();
-  #fastPath: FastPath | undefined;
+  readonly #fastPath: FastPathSearch | undefined;
 
   constructor(deps: PostgresGatewayDeps) {
     this.#deps = deps;
     const { clock, log, sessions, policy, ca } = deps;
+    if (deps.dataPath !== 'streams') this.#fastPath = new FastPathSearch('postgres', deps);
     this.#connections = {
       clock,
       log,
@@ -89,9 +86,8 @@ class Gateway implements PostgresGateway {
       policy,
       upstreamTls: new DbUpstreamTls(ca, clock),
       cancelKeys: new CancelKeys(),
-      fastPath: () => this.#fastPath,
+      fastPath: () => this.#fastPath?.found,
     };
-    if (deps.dataPath !== 'streams') void this.#testFastPath();
     const limits = deps.limits ?? DEFAULT_LIMITS;
     this.#admission = new DbAdmission(clock, limits);
     this.#tls = new DbClientTls({
@@ -103,15 +99,6 @@ class Gateway implements PostgresGateway {
       handshakeTimeoutMs: limits.timeoutMs,
       alpn: ALPN_POSTGRESQL,
     });
-  }
-
-  /** Sessions that begin before the test is done use streams. */
-  async #testFastPath(): Promise<void> {
-    const { clock, log } = this.#deps;
-    const limit = deadline(clock, FAST_PATH_TEST_MS, 'the test did not end', this.#closed.signal);
-    this.#fastPath = await loadFastPath(limit.signal);
-    limit.clear();
-    if (this.#fastPath === undefined) log.info('postgres: the relay uses streams: this Node has no faster way');
   }
 
   accept(socket: net.Socket, { clientAddr }: { clientAddr: string }): void {
@@ -131,6 +118,7 @@ class Gateway implements PostgresGateway {
 
   close(): void {
     this.#closed.abort(new NightlatchError('cancelled', 'the gateway is closed'));
+    this.#fastPath?.close();
     this.#tls.close();
     this.#admission.close();
   }

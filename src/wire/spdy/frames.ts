@@ -83,10 +83,10 @@ export class SpdyReader {
       }
       const take = Math.min(this.#left, chunk.length - i);
       if (take > 0) {
-        const bytes = chunk.subarray(i, i + take);
-        if (!this.#control) this.#handler.data(this.#streamId, take, this.#wanted ? bytes : undefined);
+        if (!this.#control)
+          this.#handler.data(this.#streamId, take, this.#wanted ? chunk.subarray(i, i + take) : undefined);
         else {
-          this.#payload.set(bytes, this.#filled);
+          this.#payload.set(chunk.subarray(i, i + take), this.#filled);
           this.#filled += take;
         }
         i += take;

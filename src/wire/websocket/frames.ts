@@ -77,7 +77,7 @@ export class WebSocketReader {
         this.#frameEnd();
       } else {
         const take = Math.min(this.#left, chunk.length - i);
-        this.#payload(chunk.subarray(i, i + take));
+        this.#payload(chunk, i, take);
         i += take;
         this.#left -= take;
         this.#offset += take;
@@ -116,10 +116,12 @@ export class WebSocketReader {
     const opcode = header[0]! & 0x0f;
     const fin = (header[0]! & 0x80) !== 0;
     const short = header[1]! & 0x7f;
-    const view = new DataView(header.buffer);
     let length = short;
-    if (short === 126) length = view.getUint16(2);
-    else if (short === 127) length = view.getUint32(2) * 2 ** 32 + view.getUint32(6);
+    if (short === 126) length = header[2]! * 256 + header[3]!;
+    else if (short === 127) {
+      const view = new DataView(header.buffer);
+      length = view.getUint32(2) * 2 ** 32 + view.getUint32(6);
+    }
     if (opcode >= 8) {
       if (opcode > WS_PONG) throw new DecodeError(`WebSocket frame with the unknown opcode ${opcode}`);
       if (!fin || length > 125) throw new DecodeError('WebSocket control frame that is fragmented or too long');
@@ -142,14 +144,18 @@ export class WebSocketReader {
 
   #messageOpcode = WS_BINARY;
 
-  #payload(bytes: Uint8Array): void {
+  #payload(chunk: Uint8Array, at: number, length: number): void {
     if (this.#opcode >= 8) {
-      for (const [i, byte] of bytes.entries()) this.#control.push(byte ^ this.#mask[(this.#offset + i) & 3]!);
+      for (let i = 0; i < length; i += 1) this.#control.push(chunk[at + i]! ^ this.#mask[(this.#offset + i) & 3]!);
       return;
     }
-    if (!this.#started) this.#begin(bytes[0]! ^ this.#mask[this.#offset & 3]!);
-    if (!this.#wanted) this.#handler.data(bytes.length, undefined);
-    else this.#handler.data(bytes.length, this.#masked ? unmask(bytes, this.#mask, this.#offset) : bytes);
+    if (!this.#started) this.#begin(chunk[at]! ^ this.#mask[this.#offset & 3]!);
+    if (!this.#wanted) {
+      this.#handler.data(length, undefined);
+      return;
+    }
+    const bytes = chunk.subarray(at, at + length);
+    this.#handler.data(length, this.#masked ? unmask(bytes, this.#mask, this.#offset) : bytes);
   }
 
   #begin(first: number | undefined): void {
