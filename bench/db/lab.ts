@@ -207,6 +207,13 @@ backend pg
     return { name: 'haproxy', child, plainPort, tlsPort, direct: true };
   }
 
+  /** Node's own TLS server, see bare-tls.ts. */
+  async bareTls(): Promise<Peer> {
+    const child = this.#fork('bare-tls.ts', [this.dir]);
+    const [ports] = (await once(child, 'message')) as [{ plainPort: number; tlsPort: number }];
+    return { name: 'node:tls alone', child, ...ports, direct: true };
+  }
+
   idleClients(settings: IdleClients): ChildProcess {
     return this.#fork('idle-clients.ts', [JSON.stringify(settings)]);
   }

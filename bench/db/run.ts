@@ -233,23 +233,25 @@ async function measureCopy(serverPort: number, peers: readonly Peer[]): Promise<
 async function measureMemory(): Promise<void> {
   say('## Memory of an idle session, kB (both legs; resident memory before and after)\n');
   say('pgbouncer opens its server connection at the first query, so its figure has one leg less.\n');
-  say('| sessions | | pgbouncer | haproxy | nightlatch |\n|---|---|---|---|---|');
+  say('`node:tls alone`: a server of Node that greets and does nothing else, its one leg only.\n');
+  say('| sessions | | pgbouncer | haproxy | nightlatch | node:tls alone |\n|---|---|---|---|---|---|');
   for (const count of SESSIONS) {
     for (const tls of [false, true]) {
       const cells: string[] = [];
-      for (const kind of ['pgbouncer', 'haproxy', 'nightlatch'] as const) {
+      for (const kind of ['pgbouncer', 'haproxy', 'nightlatch', 'bare'] as const) {
         const serverPort = await lab.fakePostgres();
         const own = await lab.gateway({ serverPort, auditQueries: false, dataPath: 'auto' });
-        const peer =
-          kind === 'nightlatch'
-            ? own
-            : kind === 'pgbouncer'
-              ? await lab.pgbouncer(serverPort)
-              : await lab.haproxy(serverPort);
+        const peers = {
+          nightlatch: () => own,
+          pgbouncer: () => lab.pgbouncer(serverPort),
+          haproxy: () => lab.haproxy(serverPort),
+          bare: () => lab.bareTls(),
+        };
+        const peer = await peers[kind]();
         // A few sessions first, for what is made once.
         for (const warm of [true, false]) {
           const ask = async (): Promise<number> => {
-            if (kind !== 'nightlatch') return residentBytes(peer.child);
+            if (kind === 'pgbouncer' || kind === 'haproxy') return residentBytes(peer.child);
             const answer = once(peer.child, 'message') as Promise<[{ rss: number }]>;
             peer.child.send({ ask: 'memory' });
             return (await answer)[0].rss;
@@ -259,7 +261,7 @@ async function measureMemory(): Promise<void> {
             port: tls ? peer.tlsPort : peer.plainPort,
             count: warm ? 100 : count,
             direct: peer.direct,
-            ...(tls ? { tls: peer.credential ?? {} } : {}),
+            ...(tls ? { tls: kind === 'bare' ? own.credential! : (peer.credential ?? {}) } : {}),
           });
           await once(clients, 'message');
           await new Promise((resolve) => setTimeout(resolve, 1000));
