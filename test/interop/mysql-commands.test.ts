@@ -9,8 +9,10 @@ import { CAPABILITY } from '../../src/wire/mysql/capabilities.ts';
 import { COMMAND } from '../../src/wire/mysql/commands.ts';
 import { decodeError, encodePacket } from '../../src/wire/mysql/packets.ts';
 import { query, SmallClient } from '../compliance/mysql-peers.ts';
-import { database, type Fixture, MARIADB, type MariaDb, role, startFixture } from './mysql-fixture.ts';
-import { finished, run, start, until } from './postgres-fixture.ts';
+import { role } from '../fixtures/db/gateway-fixture.ts';
+import { MARIADB, type MariaDb } from '../fixtures/db/mariadb.ts';
+import { finished, run, start, until } from '../fixtures/db/programs.ts';
+import { database, type Fixture, startFixture } from './mysql-fixture.ts';
 
 const ROUTE: CertRoute = { kind: 'db', name: 'maria' };
 

@@ -8,6 +8,8 @@ import { CAPABILITY, OFFERED_CAPABILITIES } from '../../src/wire/mysql/capabilit
 import { encodeHandshakeV10, encodeSslRequest } from '../../src/wire/mysql/handshake.ts';
 import { encodeError, encodePacket } from '../../src/wire/mysql/packets.ts';
 import { query, SmallClient, TargetServer } from '../compliance/mysql-peers.ts';
+import { MARIADB } from '../fixtures/db/mariadb.ts';
+import { run, until } from '../fixtures/db/programs.ts';
 import {
   databaseAt,
   everything,
@@ -17,8 +19,7 @@ import {
   troubleWorld,
   tunnelTo,
 } from './db-trouble.ts';
-import { database, type Fixture, MARIADB, startFixture } from './mysql-fixture.ts';
-import { run, until } from './postgres-fixture.ts';
+import { database, type Fixture, startFixture } from './mysql-fixture.ts';
 
 const GREETING = encodePacket(
   0,

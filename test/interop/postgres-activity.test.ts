@@ -1,20 +1,16 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { role } from '../fixtures/db/gateway-fixture.ts';
+import { finished, pass, run, start, until } from '../fixtures/db/programs.ts';
 import {
   connectPg,
   DEBIAN_BIN,
   database,
   type Fixture,
-  finished,
   lastSession,
   PSQL,
-  pass,
-  role,
-  run,
   sessionEnd,
-  start,
   startFixture,
-  until,
 } from './postgres-fixture.ts';
 
 /** What `pg` attaches to the errors of a server. */

@@ -5,17 +5,9 @@ import { after, before, describe, test } from 'node:test';
 import tls from 'node:tls';
 import { decodeServerError } from '../../src/wire/postgres/messages.ts';
 import { encodeSslRequest, encodeStartup, PROTOCOL_3_0 } from '../../src/wire/postgres/startup.ts';
-import {
-  type ClientFiles,
-  DEBIAN_BIN,
-  database,
-  type Fixture,
-  PSQL,
-  pass,
-  run,
-  startFixture,
-  until,
-} from './postgres-fixture.ts';
+import { pass, run, until } from '../fixtures/db/programs.ts';
+import { newAuthority } from '../fixtures/db-authority.ts';
+import { type ClientFiles, DEBIAN_BIN, database, type Fixture, PSQL, startFixture } from './postgres-fixture.ts';
 
 const STARTUP = encodeStartup(
   PROTOCOL_3_0,
@@ -229,7 +221,7 @@ describe('PostgreSQL: before anybody has signed in', () => {
   });
 
   test('a certificate of another cluster', async () => {
-    const other = await startFixture();
+    const other = await startFixture({ authority: await newAuthority() });
     const files = await other.client();
     assert.match(errorIn(await ask(credentials(files))).message, /the client certificate is not valid here/);
     await other.stop();

@@ -7,21 +7,18 @@ import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { embeddedPostgresBinDir } from '../../src/gateways/postgres/embedded-postgres.ts';
+import { role } from '../fixtures/db/gateway-fixture.ts';
+import { finished, run, start, until } from '../fixtures/db/programs.ts';
 import {
   connectPg,
   DEBIAN_BIN,
   database,
   type Fixture,
-  finished,
   lastSession,
   PGBENCH,
   PSQL,
-  role,
-  run,
   sessionEnd,
-  start,
   startFixture,
-  until,
 } from './postgres-fixture.ts';
 
 const MEGABYTE = 1024 * 1024;

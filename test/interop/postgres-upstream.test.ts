@@ -4,6 +4,8 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { EmbeddedPostgres } from '../../src/gateways/postgres/embedded-postgres.ts';
+import { role } from '../fixtures/db/gateway-fixture.ts';
+import { run, until } from '../fixtures/db/programs.ts';
 import {
   connectPg,
   DEBIAN_BIN,
@@ -11,11 +13,8 @@ import {
   type Fixture,
   lastSession,
   PSQL,
-  role,
-  run,
   sessionEnd,
   startFixture,
-  until,
 } from './postgres-fixture.ts';
 
 const PASSWORD = 'pä55 wörd';

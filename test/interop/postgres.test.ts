@@ -1,17 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import {
-  DEBIAN_BIN,
-  database,
-  type Fixture,
-  finished,
-  PSQL,
-  role,
-  run,
-  start,
-  startFixture,
-  until,
-} from './postgres-fixture.ts';
+import { role } from '../fixtures/db/gateway-fixture.ts';
+import { finished, run, start, until } from '../fixtures/db/programs.ts';
+import { DEBIAN_BIN, database, type Fixture, PSQL, startFixture } from './postgres-fixture.ts';
 
 describe('PostgreSQL with real psql and real servers', () => {
   let fixture: Fixture;

@@ -4,8 +4,10 @@ import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import type { CertRoute } from '../../src/identity/types.ts';
 import { encodeCommand } from '../../src/wire/redis/resp.ts';
 import { SmallClient } from '../compliance/redis-peers.ts';
-import { finished, run, start, until } from './postgres-fixture.ts';
-import { database, type Fixture, REDIS_CLI, type Redis, role, startFixture } from './redis-fixture.ts';
+import { role } from '../fixtures/db/gateway-fixture.ts';
+import { finished, run, start, until } from '../fixtures/db/programs.ts';
+import type { Redis } from '../fixtures/db/redis.ts';
+import { database, type Fixture, REDIS_CLI, startFixture } from './redis-fixture.ts';
 
 const ROUTE: CertRoute = { kind: 'db', name: 'cache', dbUser: 'app' };
 

@@ -6,6 +6,7 @@ import tls from 'node:tls';
 import { createRedisGateway, type RedisGateway } from '../../src/gateways/redis/gateway.ts';
 import { encodeCommand } from '../../src/wire/redis/resp.ts';
 import { SmallClient, TargetServer } from '../compliance/redis-peers.ts';
+import { run, until } from '../fixtures/db/programs.ts';
 import {
   databaseAt,
   everything,
@@ -15,7 +16,6 @@ import {
   troubleWorld,
   tunnelTo,
 } from './db-trouble.ts';
-import { run, until } from './postgres-fixture.ts';
 import { database, type Fixture, REDIS_CLI, startFixture } from './redis-fixture.ts';
 
 describe('Redis servers that misbehave', () => {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { finished, run, start, until } from './postgres-fixture.ts';
-import { database, type Fixture, REDIS_BENCHMARK, REDIS_CLI, type Redis, role, startFixture } from './redis-fixture.ts';
+import { role } from '../fixtures/db/gateway-fixture.ts';
+import { finished, run, start, until } from '../fixtures/db/programs.ts';
+import type { Redis } from '../fixtures/db/redis.ts';
+import { database, type Fixture, REDIS_BENCHMARK, REDIS_CLI, startFixture } from './redis-fixture.ts';
 
 describe('Redis with redis-cli and a real server', () => {
   let fixture: Fixture;
@@ -69,16 +71,21 @@ describe('Redis with redis-cli and a real server', () => {
   test('an idle redis-cli is told why, and its reconnect is a new session', async () => {
     fixture.policy.put(role({ client_idle_timeout: '1s' }));
     const client = await fixture.client();
+    const known = fixture.audit.events.length;
+    const since = (name: string) => fixture.audit.events.slice(known).filter(({ event }) => event === name);
     const child = start(REDIS_CLI, [...client.args]);
     const result = finished(child);
     child.stdin!.write('SET k 1\n');
-    const idleEnds = () =>
-      fixture.audit.events.filter((event) => event.event === 'client.disconnect' && event['cause'] === 'idle');
-    await until('the idle end', () => idleEnds().length > 0);
-    child.stdin!.write('GET k\n');
+    await until('the idle end', () => since('client.disconnect').some(({ cause }) => cause === 'idle'));
+    // The first command gets the reason, the second finds nobody, the third connects again.
+    child.stdin!.write('GET k\nECHO lost\nECHO again\n');
     child.stdin!.end();
     const { stdout } = await result;
-    assert.match(stdout, /ERR Session ended: no activity for 1s \(role dba\)\./);
+    assert.match(stdout, /^OK\nERR Session ended: no activity for 1s \(role dba\)\.\n/);
+    assert.match(stdout, /\nagain\n$/);
+    const [first, second, ...more] = since('session.start').map(({ sid }) => sid);
+    assert.ok(first !== undefined && second !== undefined && first !== second);
+    assert.deepEqual(more, []);
   });
 
   test('redis-benchmark runs through, pipelined', async () => {
