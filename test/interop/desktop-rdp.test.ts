@@ -1,60 +1,23 @@
 // Real xrdp with xorgxrdp, real Chromium with IronRDP, the gateway between them with the real session layer.
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
-import type { Page } from 'playwright-core';
-import { openDesk, startBrowser, type TestBrowser } from '../fixtures/desktop/browser.ts';
-import { makeCertificate } from '../fixtures/desktop/certificate.ts';
+import { describe, test } from 'node:test';
+import { xrdpLab } from '../fixtures/desktop/lab.ts';
 import { until } from '../fixtures/desktop/processes.ts';
-import { type DesktopWorld, desktopWorld, networking, user } from '../fixtures/desktop/world.ts';
-import { type RdpServer, startXrdp } from '../fixtures/desktop/xrdp.ts';
+import { networking, user } from '../fixtures/desktop/world.ts';
 
 describe('RDP desktops: xrdp with xorgxrdp', { timeout: 115_000 }, () => {
-  const certificate = makeCertificate();
-  const { fingerprint, cert } = certificate;
-  let browser: TestBrowser;
-  let server: RdpServer;
-  let world: DesktopWorld;
-  let page: Page | undefined;
-
-  before(async () => {
-    [browser, server] = await Promise.all([startBrowser(), startXrdp(certificate)]);
-    const addr = `127.0.0.1:${server.port}`;
-    world = await desktopWorld(
-      [
-        { name: 'win', spec: { addr, tls: { mode: 'pinned', fingerprint } } },
-        { name: 'by-ca', spec: { addr, tls: { mode: 'verify-full', ca_cert: cert, server_name: 'localhost' } } },
-      ],
-      [server.login],
-    );
-  });
-
-  after(async () => {
-    await browser?.end();
-    await world?.close();
-    await server?.stop();
-  });
-
-  // What one test leaves open is none of the next one's business.
-  afterEach(async () => {
-    // The page stays: loading the component anew takes seconds.
-    await page?.evaluate('view?.close()');
-    await until('the end of all sessions', () => world.sessions.list().length === 0);
-  });
-
-  const desk = async (options: Partial<Parameters<typeof openDesk>[2]> = {}) => {
-    const at = await openDesk(browser, world.page.url, {
-      ...(page === undefined ? {} : { page }),
-      protocol: 'rdp',
-      desktop: 'win',
-      login: server.login,
-      password: server.password,
-      ...options,
-    });
-    page = at.page;
-    return at;
-  };
+  const lab = xrdpLab(({ port, cert }) => [
+    {
+      name: 'by-ca',
+      spec: {
+        addr: `127.0.0.1:${port}`,
+        tls: { mode: 'verify-full', ca_cert: cert, server_name: 'localhost' },
+      },
+    },
+  ]);
 
   test('typed into, idle, warned, kept by a key, cut with the picture gone first', async () => {
+    const { desk, world } = lab;
     const at = await desk();
     await at.hear('ready');
     await at.white();
@@ -95,6 +58,7 @@ describe('RDP desktops: xrdp with xorgxrdp', { timeout: 115_000 }, () => {
   });
 
   test('by CA; resizing, blur and a pointer that rests are no activity', async () => {
+    const { desk, world } = lab;
     const at = await desk({ desktop: 'by-ca' });
     await at.hear('ready');
     await at.white();
@@ -112,6 +76,7 @@ describe('RDP desktops: xrdp with xorgxrdp', { timeout: 115_000 }, () => {
   });
 
   test('killed, and locked: told at once, with the picture gone', async () => {
+    const { desk, world } = lab;
     const at = await desk();
     await at.hear('ready');
     await at.white();

@@ -1,10 +1,10 @@
 // Real Xvnc, real Chromium with noVNC, the gateway between them with the real session layer.
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
-import { openDesk, startBrowser, type TestBrowser } from '../fixtures/desktop/browser.ts';
+import { describe, test } from 'node:test';
 import { makeCertificate } from '../fixtures/desktop/certificate.ts';
+import { desktopLab, together } from '../fixtures/desktop/lab.ts';
 import { until } from '../fixtures/desktop/processes.ts';
-import { type DesktopWorld, desktopWorld, role } from '../fixtures/desktop/world.ts';
+import { role } from '../fixtures/desktop/world.ts';
 import { startXvnc, type VncServer } from '../fixtures/desktop/xvnc.ts';
 
 const PASSWORD = 'secret99';
@@ -12,54 +12,27 @@ const ALLOW = { windows_desktop_labels: { '*': '*' }, windows_desktop_logins: ['
 
 describe('VNC desktops: passwords, certificates, refusals, the clipboard', { timeout: 110_000 }, () => {
   const { fingerprint, ...tls } = makeCertificate();
-  let browser: TestBrowser;
-  let withPassword: VncServer;
-  let open: VncServer;
-  let encrypted: VncServer;
-  let world: DesktopWorld;
-
-  before(async () => {
-    [browser, withPassword, open, encrypted] = await Promise.all([
-      startBrowser(),
-      startXvnc({ security: 'VncAuth', password: PASSWORD }),
-      startXvnc({ security: 'None' }),
-      startXvnc({ security: 'X509Vnc', password: PASSWORD, tls }),
-    ]);
-    const spec = ({ port }: VncServer) => ({ protocol: 'vnc', addr: `127.0.0.1:${port}` });
-    world = await desktopWorld(
-      [
-        { name: 'lab', spec: spec(withPassword) },
-        { name: 'open', spec: spec(open) },
-        { name: 'pinned', spec: { ...spec(encrypted), tls: { mode: 'pinned', fingerprint } } },
-        { name: 'impostor', spec: { ...spec(encrypted), tls: { mode: 'pinned', fingerprint: 'ab'.repeat(32) } } },
-        { name: 'gone', spec: { protocol: 'vnc', addr: '127.0.0.1:1' } },
-      ],
-      ['vnc'],
-    );
+  const spec = ({ port }: VncServer) => ({ protocol: 'vnc', addr: `127.0.0.1:${port}` });
+  const lab = desktopLab({
+    start: () =>
+      together({
+        withPassword: startXvnc({ security: 'VncAuth', password: PASSWORD }),
+        open: startXvnc({ security: 'None' }),
+        encrypted: startXvnc({ security: 'X509Vnc', password: PASSWORD, tls }),
+      }),
+    desktops: ({ withPassword, open, encrypted }) => [
+      { name: 'lab', spec: spec(withPassword) },
+      { name: 'open', spec: spec(open) },
+      { name: 'pinned', spec: { ...spec(encrypted), tls: { mode: 'pinned', fingerprint } } },
+      { name: 'impostor', spec: { ...spec(encrypted), tls: { mode: 'pinned', fingerprint: 'ab'.repeat(32) } } },
+      { name: 'gone', spec: { protocol: 'vnc', addr: '127.0.0.1:1' } },
+    ],
+    usual: () => ({ protocol: 'vnc', desktop: 'lab', login: 'vnc', password: PASSWORD }),
+    onePage: false,
   });
-
-  after(async () => {
-    await browser?.end();
-    await world?.close();
-    await Promise.all([withPassword, open, encrypted].map((server) => server?.stop()));
-  });
-
-  // What one test leaves open is none of the next one's business.
-  afterEach(async () => {
-    for (const page of browser.pages()) await page.close();
-    await until('the end of all sessions', () => world.sessions.list().length === 0);
-  });
-
-  const desk = (options: Partial<Parameters<typeof openDesk>[2]>) =>
-    openDesk(browser, world.page.url, {
-      protocol: 'vnc',
-      desktop: 'lab',
-      login: 'vnc',
-      password: PASSWORD,
-      ...options,
-    });
 
   test('a password that the gateway keeps, one that is wrong, and none', async () => {
+    const { desk, world } = lab;
     world.kept.set('lab vnc', PASSWORD);
     const kept = await desk({ password: '' });
     await kept.hear('ready');
@@ -73,6 +46,7 @@ describe('VNC desktops: passwords, certificates, refusals, the clipboard', { tim
   });
 
   test('VeNCrypt: the pinned certificate and no other', async () => {
+    const { desk } = lab;
     const at = await desk({ desktop: 'pinned' });
     await at.hear('ready');
     const first = await at.still();
@@ -86,6 +60,7 @@ describe('VNC desktops: passwords, certificates, refusals, the clipboard', { tim
   });
 
   test('refusals: no role, a login not granted, an unknown desktop, one that does not answer', async () => {
+    const { desk } = lab;
     let at = await desk({ user: 'mallory' });
     for (const [options, problem, text] of [
       [{ user: 'mallory' }, 'denied', /access/],
@@ -101,6 +76,7 @@ describe('VNC desktops: passwords, certificates, refusals, the clipboard', { tim
   });
 
   test('the clipboard: text both ways, recorded; with the role option off, neither', async () => {
+    const { desk, world } = lab;
     const at = await desk({ desktop: 'open' });
     await at.hear('ready');
     await at.still();

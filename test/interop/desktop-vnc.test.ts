@@ -1,58 +1,32 @@
 // Real Xvnc, real Chromium with noVNC, the gateway between them with the real session layer.
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
-import { openDesk, startBrowser, type TestBrowser } from '../fixtures/desktop/browser.ts';
+import { describe, test } from 'node:test';
+import { desktopLab, together } from '../fixtures/desktop/lab.ts';
 import { until } from '../fixtures/desktop/processes.ts';
-import { type DesktopWorld, desktopWorld, networking, user } from '../fixtures/desktop/world.ts';
+import { networking, user } from '../fixtures/desktop/world.ts';
 import { startXvnc, type VncServer } from '../fixtures/desktop/xvnc.ts';
 
 const PASSWORD = 'secret99';
 
 describe('VNC desktops', { timeout: 110_000 }, () => {
-  let browser: TestBrowser;
-  let withPassword: VncServer;
-  let open: VncServer;
-  let world: DesktopWorld;
-
-  before(async () => {
-    [browser, withPassword, open] = await Promise.all([
-      startBrowser(),
-      startXvnc({ security: 'VncAuth', password: PASSWORD }),
-      startXvnc({ security: 'None' }),
-    ]);
-    const spec = ({ port }: VncServer) => ({ protocol: 'vnc', addr: `127.0.0.1:${port}` });
-    world = await desktopWorld(
-      [
-        { name: 'lab', spec: spec(withPassword) },
-        { name: 'open', spec: spec(open) },
-      ],
-      ['vnc'],
-    );
+  const spec = ({ port }: VncServer) => ({ protocol: 'vnc', addr: `127.0.0.1:${port}` });
+  const lab = desktopLab({
+    start: () =>
+      together({
+        withPassword: startXvnc({ security: 'VncAuth', password: PASSWORD }),
+        open: startXvnc({ security: 'None' }),
+      }),
+    desktops: ({ withPassword, open }) => [
+      { name: 'lab', spec: spec(withPassword) },
+      { name: 'open', spec: spec(open) },
+    ],
+    usual: () => ({ protocol: 'vnc', desktop: 'lab', login: 'vnc', password: PASSWORD }),
+    onePage: false,
   });
-
-  after(async () => {
-    await browser?.end();
-    await world?.close();
-    await Promise.all([withPassword, open].map((server) => server?.stop()));
-  });
-
-  // What one test leaves open is none of the next one's business.
-  afterEach(async () => {
-    for (const page of browser.pages()) await page.close();
-    await until('the end of all sessions', () => world.sessions.list().length === 0);
-  });
-
-  const desk = (options: Partial<Parameters<typeof openDesk>[2]>) =>
-    openDesk(browser, world.page.url, {
-      protocol: 'vnc',
-      desktop: 'lab',
-      login: 'vnc',
-      password: PASSWORD,
-      ...options,
-    });
 
   test('typed into, idle, warned, kept by the pointer, warned again, cut with the picture gone first', async () => {
-    const at = await desk({});
+    const { desk, world } = lab;
+    const at = await desk();
     await at.hear('ready');
     const first = await at.still();
     await at.page.mouse.move(300, 200);
@@ -100,6 +74,7 @@ describe('VNC desktops', { timeout: 110_000 }, () => {
   });
 
   test('screen updates, resizing and a pointer that rests are no activity', async () => {
+    const { desk, world } = lab;
     const at = await desk({ desktop: 'open' });
     await at.hear('ready');
     await at.still();
@@ -129,7 +104,8 @@ describe('VNC desktops', { timeout: 110_000 }, () => {
   });
 
   test('killed, and a role taken away: told at once, with the picture gone', async () => {
-    const at = await desk({});
+    const { desk, world } = lab;
+    const at = await desk();
     await at.hear('ready');
     await at.still();
     const [session] = world.sessions.list();
@@ -140,7 +116,7 @@ describe('VNC desktops', { timeout: 110_000 }, () => {
     assert.ok((await at.brightness()) < 20);
     await at.page.close();
 
-    const revoked = await desk({});
+    const revoked = await desk();
     await revoked.hear('ready');
     world.policy.put(user('alice', 'nothing'));
     assert.equal((await revoked.hear('end')).cause, 'access_revoked');
