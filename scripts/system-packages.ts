@@ -9,6 +9,7 @@ const PACKAGES = [
   'git',
   'tmux',
   'openssl',
+  'libfaketime',
   'postgresql-15',
   'postgresql-client-15',
   'mariadb-server',

@@ -13,6 +13,11 @@ function parseAddress(text: string): Address | undefined {
   return isIP(bare) === 0 ? undefined : ipaddr.process(bare);
 }
 
+/** The address of `ip:port` or `[v6]:port`. */
+export function ipOf(clientAddr: string): string {
+  return clientAddr.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+}
+
 /**
  * Whether an address lies in one of the ranges of a `source-address` option: addresses or CIDR ranges between commas
  * (PROTOCOL.certkeys). A list with an entry that is no range matches nothing.

@@ -279,9 +279,10 @@ export class TlsAuthority {
       this.#knownUsers.set(cacheKey, known);
     }
     const now = this.#clock.wallMs();
-    if (!(now >= known.validFromMs)) return { ok: false, reason: 'the certificate is not valid yet' };
+    const { user, expiresAtMs } = known.identity;
+    if (!(now >= known.validFromMs)) return { ok: false, reason: 'the certificate is not valid yet', user };
     // Not through its last second, as RFC 5280 section 4.1.2.5 would have it: the end is the same as in SSH certificates.
-    if (!(now < known.identity.expiresAtMs)) return { ok: false, reason: 'the certificate has expired' };
+    if (!(now < expiresAtMs)) return { ok: false, reason: 'the certificate has expired', user };
     return { ok: true, identity: known.identity };
   }
 

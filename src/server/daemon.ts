@@ -19,7 +19,9 @@ import { contextNames } from '../gateways/kube/kubeconfig.ts';
 import { loadCertAuthority } from '../identity/certificate-authority.ts';
 import { createLocalIdentity } from '../identity/local-identity.ts';
 import { loadMasterKey } from '../identity/master-key.ts';
+import { RefusedLogins } from '../identity/refused-logins.ts';
 import { SealedRecords } from '../identity/sealed-records.ts';
+import { ipOf } from '../identity/source-address.ts';
 import {
   type Config,
   configResources,
@@ -96,6 +98,8 @@ async function compose(
   closers.push(() => store.close());
   const audit = await openAuditLog({ dir: join(dataDir, 'audit'), clock, clusterName, log });
   closers.push(() => audit.close());
+  const refusedLogins = new RefusedLogins({ clock, log, audit });
+  closers.push(() => refusedLogins.close());
   await createPresetRoles(store);
   await applyFileSettings(store, audit, fromFile);
   const policy = await createLivePolicy({ store, log });
@@ -163,6 +167,7 @@ async function compose(
     clock,
     log,
     audit,
+    refusedLogins,
     sessions,
     policy,
     ca,
@@ -210,6 +215,7 @@ async function compose(
     credential: certificate.current,
     clientCa: ca.tlsUserCa,
     verifyTlsUser: (der) => ca.verifyTlsUser(der),
+    refused: (refusal) => refusedLogins.record(refusal),
     web,
     kube: gateways.kube,
     tunnels: gateways.tunnels,
@@ -312,9 +318,7 @@ async function listenAdmin(
 function tlsCaller(incoming: IncomingMessage): TransportCaller {
   const http2 = incoming as unknown as Partial<Http2ServerRequest>;
   const socket = (http2.stream?.session?.socket ?? incoming.socket) as Socket;
-  const clientIp = remoteAddr(socket)
-    .replace(/:\d+$/, '')
-    .replace(/^\[|\]$/g, '');
+  const clientIp = ipOf(remoteAddr(socket));
   const certificate = socket instanceof tls.TLSSocket ? socket.getPeerX509Certificate() : undefined;
   return certificate === undefined
     ? { kind: 'tls', clientIp }

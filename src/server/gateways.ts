@@ -11,6 +11,7 @@ import { createRedisGateway } from '../gateways/redis/gateway.ts';
 import { createEmbeddedNode } from '../gateways/ssh/embedded-node.ts';
 import { createSshGateway, type SshGateway } from '../gateways/ssh/gateway.ts';
 import { nativeCiphersAvailable } from '../gateways/ssh/native-ciphers.ts';
+import type { RefusedLogins } from '../identity/refused-logins.ts';
 import type { CertAuthority } from '../identity/types.ts';
 import type { LivePolicy } from '../policy/snapshot.ts';
 import type { Config } from '../resources/index.ts';
@@ -57,6 +58,7 @@ export interface GatewaysDeps {
   readonly certificate: ServerCertificate;
   readonly desktopPasswords: DesktopCredentials;
   readonly audit: AuditLog;
+  readonly refusedLogins: RefusedLogins;
   /** Names under which the gateway is reached. */
   readonly names: readonly string[];
 }
@@ -93,7 +95,7 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
   const ssh = createSshGateway({
     clock,
     log,
-    audit,
+    refusedLogins: deps.refusedLogins,
     sessions,
     policy,
     ca,

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
+import type { RefusedLogin } from '../identity/refused-logins.ts';
 import type { Identity, TlsCredential, Verified } from '../identity/types.ts';
 import { HTTP2_SETTINGS, limitRequests } from './http-limits.ts';
 import { readPreamble } from './preamble.ts';
@@ -42,6 +43,8 @@ export interface PublicPortDeps {
   /** PEM of the authorities whose client certificates are asked for. */
   readonly clientCa: string;
   verifyTlsUser(certificateDer: Buffer): Verified;
+  /** A tunnel was refused for its certificate; resolves when that is written down. */
+  refused(login: RefusedLogin): Promise<void>;
   /** Web application and API. */
   readonly web: HttpHandler;
   /** Kubernetes, for server names that begin with `kube.`. */
@@ -119,27 +122,34 @@ export function createHttpServer(handler: HttpHandler, options: tls.TlsOptions):
 }
 
 function openTunnel(socket: tls.TLSSocket, tunnel: Tunnel, deps: PublicPortDeps): void {
+  const { log } = deps;
   const clientAddr = remoteAddr(socket);
-  const refuse = (reason: string): void => {
-    deps.log.info('a tunnel was refused', { addr: clientAddr, reason });
-    socket.destroy();
-  };
-  const certificate = socket.getPeerX509Certificate();
-  const verified: Verified =
-    certificate === undefined ? { ok: false, reason: 'no client certificate' } : deps.verifyTlsUser(certificate.raw);
-  if (!verified.ok) {
-    refuse(verified.reason);
-    return;
-  }
   const onError = (): void => {
     socket.destroy();
   };
   socket.on('error', onError);
+  const certificate = socket.getPeerX509Certificate();
+  const verified: Verified =
+    certificate === undefined ? { ok: false, reason: 'no client certificate' } : deps.verifyTlsUser(certificate.raw);
+  if (!verified.ok) {
+    const { reason, user } = verified;
+    const login = {
+      protocol: String(socket.alpnProtocol),
+      clientAddr,
+      reason,
+      ...(user === undefined ? {} : { user }),
+    };
+    void deps.refused(login).then(() => socket.destroy());
+    return;
+  }
   const open = (target: string): void => {
     tunnel.open(socket, { clientAddr, identity: verified.identity, target });
   };
   if (tunnel.readsTarget) {
-    readPreamble(socket, HANDSHAKE_LIMIT_MS).then(open, (error: unknown) => refuse(errorMessage(error)));
+    readPreamble(socket, HANDSHAKE_LIMIT_MS).then(open, (error: unknown) => {
+      log.info('a tunnel was refused', { addr: clientAddr, reason: errorMessage(error) });
+      socket.destroy();
+    });
   } else {
     open('');
   }

@@ -7,6 +7,7 @@ import { authenticateAtServer } from '../../src/gateways/ssh/client-auth.ts';
 import { createSshGateway } from '../../src/gateways/ssh/gateway.ts';
 import { SshTransport } from '../../src/gateways/ssh/transport.ts';
 import { loadCertAuthority } from '../../src/identity/certificate-authority.ts';
+import { RefusedLogins } from '../../src/identity/refused-logins.ts';
 import { SshReader, SshWriter } from '../../src/wire/ssh/buffer.ts';
 import { encodePublicKey, sshSign } from '../../src/wire/ssh/keys.ts';
 import { EXTENDED_DATA_STDERR, encodeChannelOpen, encodeGlobalRequest, MSG } from '../../src/wire/ssh/messages.ts';
@@ -288,7 +289,7 @@ function subject(terminal: boolean): GatewaySubject {
       const gateway = createSshGateway({
         clock,
         log,
-        audit,
+        refusedLogins: new RefusedLogins({ clock, log, audit }),
         sessions,
         policy,
         ca,

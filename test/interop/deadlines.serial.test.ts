@@ -9,6 +9,7 @@ import { Worker } from 'node:worker_threads';
 import type { AuditEvent, StoredAuditEvent } from '../../src/audit/events.ts';
 import { createSshGateway } from '../../src/gateways/ssh/gateway.ts';
 import { loadCertAuthority } from '../../src/identity/certificate-authority.ts';
+import { RefusedLogins } from '../../src/identity/refused-logins.ts';
 import { systemClock } from '../../src/server/system-clock.ts';
 import { Sessions } from '../../src/session/manager.ts';
 import { encodePublicKey } from '../../src/wire/ssh/keys.ts';
@@ -104,7 +105,15 @@ test('1,000 connections with limits from 1 to 5 s: none is cut early, and hardly
   const sessions = new Sessions({ clock, log, audit, policy });
   const store = memoryStore(clock);
   const ca = await loadCertAuthority({ store, masterKey: testMasterKey, clock, clusterName: 'example.com' });
-  const gateway = createSshGateway({ clock, log, audit, sessions, policy, ca, clusterName: 'example.com' });
+  const gateway = createSshGateway({
+    clock,
+    log,
+    refusedLogins: new RefusedLogins({ clock, log, audit }),
+    sessions,
+    policy,
+    ca,
+    clusterName: 'example.com',
+  });
   const listener = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     gateway.acceptNode(socket, { clientAddr: `${socket.remoteAddress}:${socket.remotePort}`, host: 'web' });
   });

@@ -8,6 +8,7 @@ import { runInNewContext } from 'node:vm';
 import type { AuditEvent, StoredAuditEvent } from '../../src/audit/events.ts';
 import { createSshGateway } from '../../src/gateways/ssh/gateway.ts';
 import { loadCertAuthority } from '../../src/identity/certificate-authority.ts';
+import { RefusedLogins } from '../../src/identity/refused-logins.ts';
 import { systemClock } from '../../src/server/system-clock.ts';
 import { Sessions } from '../../src/session/manager.ts';
 import { memoryStore, testMasterKey } from '../fixtures/identity.ts';
@@ -97,7 +98,7 @@ test('SSH sessions opened and ended leave nothing: handles, heap, registry', {
   const gateway = createSshGateway({
     clock,
     log,
-    audit,
+    refusedLogins: new RefusedLogins({ clock, log, audit }),
     sessions,
     policy,
     ca,

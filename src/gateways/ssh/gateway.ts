@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream';
-import type { AuditLog } from '../../audit/events.ts';
 import type { Clock, Timer } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
+import type { RefusedLogins } from '../../identity/refused-logins.ts';
+import { ipOf } from '../../identity/source-address.ts';
 import type { CertAuthority } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
@@ -12,7 +13,7 @@ import { NodeConnection, type SessionNotices } from './node-connection.ts';
 import { findNode } from './node-lookup.ts';
 import type { PacketPeer } from './packet-peer.ts';
 import { PreAuthLimit } from './pre-auth.ts';
-import { RefusedConnection, type RefusedFrom, RefusedLogins } from './refused-logins.ts';
+import { RefusedConnection } from './refused-connection.ts';
 import { authenticateClient } from './server-auth.ts';
 import { connectTcp } from './target.ts';
 import { SshTransport } from './transport.ts';
@@ -29,8 +30,7 @@ export interface EmbeddedNode {
 export interface SshGatewayDeps {
   readonly clock: Clock;
   readonly log: Logger;
-  /** For logins that are refused before there is a session. */
-  readonly audit: AuditLog;
+  readonly refusedLogins: RefusedLogins;
   readonly sessions: SessionManager;
   readonly policy: LivePolicy;
   readonly ca: CertAuthority;
@@ -76,13 +76,11 @@ class Gateway implements SshGateway {
   readonly #deps: SshGatewayDeps;
   readonly #preAuth = new PreAuthLimit();
   readonly #transports = new Set<SshTransport>();
-  readonly #refusedLogins: RefusedLogins;
   #closing = false;
   #empty: (() => void) | undefined;
 
   constructor(deps: SshGatewayDeps) {
     this.#deps = deps;
-    this.#refusedLogins = new RefusedLogins(deps);
   }
 
   acceptJump(stream: Duplex, info: ClientInfo): void {
@@ -91,7 +89,7 @@ class Gateway implements SshGateway {
     if (transport === undefined) return;
     const clientIp = ipOf(info.clientAddr);
     const guard = this.#beforeAuth(transport, clientIp);
-    const refusals = this.#refusals(transport, { clientAddr: info.clientAddr, clientIp });
+    const refusals = this.#refusals(transport, info);
     authenticateClient(
       {
         transport,
@@ -131,7 +129,7 @@ class Gateway implements SshGateway {
     if (transport === undefined) return;
     const clientIp = ipOf(info.clientAddr);
     const guard = this.#beforeAuth(transport, clientIp);
-    const refusals = this.#refusals(transport, { clientAddr: info.clientAddr, clientIp, host: info.host });
+    const refusals = this.#refusals(transport, { ...client, host: info.host });
     const connection = new NodeConnection(transport, info, {
       ...this.#deps,
       connect: this.#deps.connect ?? connectTcp,
@@ -162,12 +160,10 @@ class Gateway implements SshGateway {
     for (const transport of this.#transports) {
       void transport.disconnect(DISCONNECT.BY_APPLICATION, 'the gateway is shutting down');
     }
-    if (this.#transports.size > 0) {
-      await new Promise<void>((resolve) => {
-        this.#empty = resolve;
-      });
-    }
-    await this.#refusedLogins.close();
+    if (this.#transports.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#empty = resolve;
+    });
   }
 
   #transport(stream: Duplex, info: ClientInfo, names: readonly string[]): SshTransport | undefined {
@@ -202,8 +198,8 @@ class Gateway implements SshGateway {
     return { release };
   }
 
-  #refusals(transport: SshTransport, from: RefusedFrom): RefusedConnection {
-    const refusals = new RefusedConnection(this.#refusedLogins, from);
+  #refusals(transport: SshTransport, from: ClientInfo & { readonly host?: string }): RefusedConnection {
+    const refusals = new RefusedConnection(this.#deps.refusedLogins, from);
     void transport.whenClosed.then(() => refusals.closed());
     return refusals;
   }
@@ -219,9 +215,4 @@ function tuneSocket(stream: Duplex): void {
 /** A name or an address as a client may ask for it: nothing that would end up in a certificate, a log or a terminal by accident. */
 function isHostName(host: string): boolean {
   return host.length > 0 && host.length <= 253 && /^[A-Za-z0-9_.:-]+$/.test(host);
-}
-
-/** The address of `ip:port` or `[v6]:port`. */
-function ipOf(clientAddr: string): string {
-  return clientAddr.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
 }

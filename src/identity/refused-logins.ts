@@ -1,10 +1,10 @@
-import { EVENTS } from '../../audit/catalog.ts';
-import type { AuditLog } from '../../audit/events.ts';
-import type { Clock } from '../../core/clock.ts';
-import { errorMessage } from '../../core/errors.ts';
-import type { Logger } from '../../core/logger.ts';
-import { networkOf } from '../../identity/attempt-limits.ts';
-import type { Refusal } from './server-auth.ts';
+import { EVENTS } from '../audit/catalog.ts';
+import type { AuditLog } from '../audit/events.ts';
+import type { Clock } from '../core/clock.ts';
+import { errorMessage } from '../core/errors.ts';
+import type { Logger } from '../core/logger.ts';
+import { networkOf } from './attempt-limits.ts';
+import { ipOf } from './source-address.ts';
 
 /** Refusals of one sort from one place are written as one event after so long, in milliseconds. */
 const WINDOW_MS = 5 * 60_000;
@@ -14,11 +14,17 @@ const MAX_SORTS_A_PLACE = 8;
 /** Longest login name and reason in an event, in characters: both are the client's own words. */
 const MAX_TEXT = 300;
 
-/** Where a refused login came from and what it was for. */
-export interface RefusedFrom {
+/** A login that was refused before there was a session. */
+export interface RefusedLogin {
+  /** `ssh`, or the ALPN protocol of a tunnel. */
+  readonly protocol: string;
+  /** `ip:port` of the client. */
   readonly clientAddr: string;
-  readonly clientIp: string;
-  /** Name of the node that was asked for; absent for the jump host. */
+  readonly reason: string;
+  /** Whose certificate it is, where this cluster's authority has signed it. Whether its key is there too is not proved. */
+  readonly user?: string;
+  readonly login?: string;
+  /** The node that was asked for. */
   readonly host?: string;
 }
 
@@ -37,7 +43,7 @@ export interface RefusedLoginsDeps {
 }
 
 /**
- * Writes refused logins to the audit log (`auth`, T3007W). Anybody can cause one, so they are bounded: the first of a sort, which is its
+ * Writes to the audit log (`auth`, T3007W) who was refused for the certificate, or for want of one. Anybody can cause one, so they are bounded: the first of a sort, which is its
  * network and its reason, is written at once; those that follow are counted, and written as one event with `attempts` every five minutes.
  */
 export class RefusedLogins {
@@ -51,27 +57,26 @@ export class RefusedLogins {
   }
 
   /** Resolves when the refusal is on disk, or counted. Never rejects: a refusal that cannot be written is still one. */
-  async record(from: RefusedFrom, refusal: Refusal): Promise<void> {
+  async record({ protocol, clientAddr, reason, user, login, host }: RefusedLogin): Promise<void> {
     const { log } = this.#deps;
-    const { login, reason, user } = refusal;
     const fields = {
       ...(user === undefined ? {} : { user }),
-      login: login.slice(0, MAX_TEXT),
-      protocol: 'ssh',
+      ...(login === undefined ? {} : { login: login.slice(0, MAX_TEXT) }),
+      protocol,
       success: false,
       error: reason.slice(0, MAX_TEXT),
-      ...(from.host === undefined ? {} : { server_hostname: from.host }),
-      'addr.remote': from.clientAddr,
+      ...(host === undefined ? {} : { server_hostname: host }),
+      'addr.remote': clientAddr,
     };
-    const told = { clientAddr: from.clientAddr, login, reason };
-    const known = this.#known(networkOf(from.clientIp), reason);
+    const told = { protocol, addr: clientAddr, ...(login === undefined ? {} : { login }), reason };
+    const known = this.#known(networkOf(ipOf(clientAddr)), reason);
     if (known !== undefined) {
       if (known.attempts++ === 0) known.firstWallMs = this.#deps.clock.wallMs();
       known.fields = fields;
-      log.debug('SSH authentication refused', told);
+      log.debug('authentication refused', told);
       return;
     }
-    log.info('SSH authentication refused', told);
+    log.info('authentication refused', told);
     await this.#emit({ ...fields, attempts: 1 });
   }
 
@@ -138,39 +143,5 @@ export class RefusedLogins {
     } catch (error) {
       this.#deps.log.error('a refused login could not be written to the audit log', { error: errorMessage(error) });
     }
-  }
-}
-
-/**
- * The refusals of one connection. One of a certificate is recorded before the client is told; plain keys and other methods, which
- * OpenSSH tries before or beside its certificate, only where the connection ends without anybody having proved who they are.
- */
-export class RefusedConnection {
-  readonly #logins: RefusedLogins;
-  readonly #from: RefusedFrom;
-  #last: Refusal | undefined;
-  #settled = false;
-
-  constructor(logins: RefusedLogins, from: RefusedFrom) {
-    this.#logins = logins;
-    this.#from = from;
-  }
-
-  refused(refusal: Refusal): Promise<void> | undefined {
-    if (!refusal.certificate) {
-      this.#last = refusal;
-      return undefined;
-    }
-    this.#settled = true;
-    return this.#logins.record(this.#from, refusal);
-  }
-
-  /** The client has proved who it is; what it may do is told elsewhere. */
-  proved(): void {
-    this.#settled = true;
-  }
-
-  closed(): void {
-    if (!this.#settled && this.#last !== undefined) void this.#logins.record(this.#from, this.#last);
   }
 }
