@@ -33,7 +33,7 @@ describe('a daemon whose date changes', { timeout: 115_000 }, () => {
 
   before(async () => {
     setDate('+0');
-    const files = execFileSync('dpkg', ['-L', 'libfaketime'], { encoding: 'utf8' }).split('\n');
+    const files = execFileSync('dpkg-query', ['-L', 'libfaketime'], { encoding: 'utf8' }).split('\n');
     world = await startSignedIn({
       auth: `client_idle_timeout: ${TIMEOUT_S}s, client_idle_warning: never, disconnect_expired_cert: yes`,
       env: {
