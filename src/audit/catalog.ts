@@ -42,6 +42,8 @@ export const EVENTS = {
   desktopCreate: { event: 'windows.desktop.create', code: 'TNL03I' },
   desktopUpdate: { event: 'windows.desktop.update', code: 'TNL04I' },
   desktopDelete: { event: 'windows.desktop.delete', code: 'TNL05I' },
+  desktopPasswordUpdate: { event: 'windows.desktop.password.update', code: 'TNL06I' },
+  desktopPasswordDelete: { event: 'windows.desktop.password.delete', code: 'TNL07I' },
 
   sessionStart: { event: 'session.start', code: 'T2000I' },
   sessionEnd: { event: 'session.end', code: 'T2004I' },

@@ -1,6 +1,7 @@
 import type { FileAuditLog } from '../audit/file-audit-log.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
+import type { DesktopCredentials } from '../gateways/desktop/credentials.ts';
 import type { ClusterAuthorities } from '../identity/certificate-authority.ts';
 import type { LocalIdentity } from '../identity/local-identity.ts';
 import type { SessionRegistry } from '../session/types.ts';
@@ -25,6 +26,7 @@ export interface ServerContext {
   readonly sessions: SessionRegistry;
   readonly ca: ClusterAuthorities;
   readonly identity: LocalIdentity;
+  readonly desktopPasswords: Pick<DesktopCredentials, 'keep' | 'forget' | 'list'>;
   /** `host:port` under which people reach the public port; a function, since ports are known once they are bound. */
   publicAddr(): string;
   /** Ports of the listeners that are on: `web`, `ssh`, `postgres`, `mysql`, `redis`, `kube`. */

@@ -147,6 +147,10 @@ async function compose(
   });
   closers.push(() => certificate.close());
 
+  const desktopPasswords = createDesktopCredentials({
+    policy,
+    kept: new SealedRecords<KeptPassword>(store, masterKey, DESKTOP_PASSWORDS_BUCKET),
+  });
   const context: ServerContext = {
     clock,
     log,
@@ -159,6 +163,7 @@ async function compose(
     sessions,
     ca,
     identity,
+    desktopPasswords,
     publicAddr,
     ports: () => ports,
   };
@@ -173,10 +178,7 @@ async function compose(
     ca,
     clusterName,
     certificate,
-    desktopPasswords: createDesktopCredentials({
-      policy,
-      kept: new SealedRecords<KeptPassword>(store, masterKey, DESKTOP_PASSWORDS_BUCKET),
-    }),
+    desktopPasswords,
     names,
   });
   closers.push(() => gateways.close());

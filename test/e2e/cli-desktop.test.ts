@@ -61,6 +61,28 @@ describe('tsh desktop', () => {
     );
   });
 
+  test('tctl desktop password: kept, listed without the password, forgotten', async () => {
+    const login = ['work station', '--login=ann'];
+    const password = (args: string[], fds?: string[]) =>
+      daemon.tctl(['desktop', 'password', ...args], fds === undefined ? {} : { fds });
+    const set = await password(['set', ...login, '--password-fd', '3'], ['for the desktop\n']);
+    assert.equal(set.stdout, 'The password of "ann" on desktop "work station" is kept.\n', set.stderr);
+    const { stdout } = await password(['ls']);
+    assert.equal(stdout, 'Desktop      Login\n------------ -----\nwork station ann\n');
+    assert.deepEqual(JSON.parse((await password(['ls', '--format=json'])).stdout), [
+      { desktop: 'work station', login: 'ann' },
+    ]);
+    assert.equal(
+      (await password(['rm', ...login])).stdout,
+      'The password of "ann" on desktop "work station" is forgotten.\n',
+    );
+    assert.equal((await password(['ls'])).stdout, 'No passwords are kept\n');
+    const again = await password(['rm', ...login]);
+    assert.equal(again.stderr, 'ERROR: no password of "ann" on desktop "work station" is kept\n');
+    const asked = await password(['set', ...login]);
+    assert.match(asked.stderr, /^ERROR: there is no terminal to ask for the password; pass it with --password-fd/);
+  });
+
   test('open leads to the desktop, signed in; the ticket is spent and not kept', async () => {
     const { stdout, stderr } = await daemon.tsh(['desktop', 'open', 'work station', '--print']);
     const address = stdout.trim();

@@ -15,6 +15,7 @@ type Loader = () => Promise<Page>;
 /** Pages within the frame, by the first part of their path; all but the first are loaded when they are first visited. */
 const PAGES: Readonly<Record<string, Loader>> = {
   audit: () => import('./pages/audit.tsx').then((m) => m.AuditPage),
+  desktops: () => import('./pages/desktops.tsx').then((m) => m.DesktopsPage),
   locks: () => import('./pages/locks.tsx').then((m) => m.LocksPage),
   policy: () => import('./pages/policy.tsx').then((m) => m.PolicyPage),
   report: () => import('./pages/report.tsx').then((m) => m.ReportPage),

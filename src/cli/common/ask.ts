@@ -57,6 +57,15 @@ export async function askSecret(message: string, what: string, instead: string):
   return answered(password({ message, mask: false, theme }, context));
 }
 
+/** Asks for a password to set, twice, since nobody sees what is typed. */
+export async function askNewPassword(): Promise<string> {
+  const instead = 'pass it with --password-fd';
+  const password = await askSecret('New password:', 'password', instead);
+  const again = await askSecret('Once more:', 'password', instead);
+  if (password !== again) throw new NightlatchError('bad_parameter', 'the passwords differ');
+  return password;
+}
+
 /** Asks for a line. */
 export async function askLine(message: string, what: string, instead: string): Promise<string> {
   requireTerminal(what, instead);

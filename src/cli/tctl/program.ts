@@ -213,6 +213,33 @@ formats(
   onServer(async (api) => (await import('../common/targets.ts')).printTargets(api, 'nodes', { ...options, labels })),
 );
 
+const passwords = program
+  .command('desktop')
+  .description('Desktops.')
+  .command('password')
+  .description('Passwords that the gateway keeps for desktops, and puts in on the way.');
+passwords
+  .command('set <desktop>')
+  .description(
+    'Keep a password, so that the users of a login need not know it; it is good for the address that the desktop has now.',
+  )
+  .requiredOption('--login <name>', 'Login on the desktop.')
+  .option('--password-fd <n>', 'Read the password from this file descriptor.', wholeNumber)
+  .action((desktop, options) =>
+    onServer(async (api) => (await import('./desktop-passwords.ts')).keepPassword(api, desktop, options)),
+  );
+passwords
+  .command('rm <desktop>')
+  .alias('del')
+  .description('Forget a password that is kept.')
+  .requiredOption('--login <name>', 'Login on the desktop.')
+  .action((desktop, options) =>
+    onServer(async (api) => (await import('./desktop-passwords.ts')).forgetPassword(api, desktop, options.login)),
+  );
+formats(passwords.command('ls').description('List for whom a password is kept; none is shown.'), 'text', 'json').action(
+  (options) => onServer(async (api) => (await import('./desktop-passwords.ts')).listPasswords(api, options.format)),
+);
+
 formats(
   program
     .command('audit')

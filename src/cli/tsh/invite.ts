@@ -2,7 +2,7 @@ import { NightlatchError } from '../../core/errors.ts';
 import type { AcceptInvitationRequest, InvitationResponse } from '../../wire/api/messages.ts';
 import { formatAddress, parseAddress } from '../common/address.ts';
 import { ApiClient } from '../common/api-client.ts';
-import { askLine, askSecret, isInteractive, readSecret } from '../common/ask.ts';
+import { askLine, askNewPassword, isInteractive, readSecret } from '../common/ask.ts';
 import { printable } from '../common/output.ts';
 import { establishTrust } from './login.ts';
 import { ProfileStore } from './profile.ts';
@@ -45,14 +45,6 @@ export function parseInvitation(url: string): { host: string; port: number; toke
     throw new NightlatchError('bad_parameter', 'this is no invitation; expected https://HOST:PORT/web/invite/…');
   }
   return { ...parseAddress(match[1]!, 443), token: match[2]! };
-}
-
-async function askNewPassword(): Promise<string> {
-  const instead = 'pass it with --password-fd';
-  const password = await askSecret('New password:', 'password', instead);
-  const again = await askSecret('Once more:', 'password', instead);
-  if (password !== again) throw new NightlatchError('bad_parameter', 'the passwords differ');
-  return password;
 }
 
 /** Shows the second factor to enrol, as a code to scan and as text, and asks for the first code it gives. */

@@ -45,6 +45,14 @@ test('passwords: sealed in the store, from a file, or typed by the user', async 
   assert.equal(await password('win', 'guest'), 'sealed one');
   const [record] = await store.listRecords(DESKTOP_PASSWORDS_BUCKET);
   assert.ok(!Buffer.from(record!.value).includes('sealed one'), 'not readable at rest');
+  assert.deepEqual(await credentials.list(), [{ desktop: 'win', login: 'guest' }]);
+  policy.put(desktop('win', { addr: 'elsewhere:3389' }));
+  assert.equal(await password('win', 'guest'), undefined, 'another machine does not get it');
+  policy.put(desktop('win', {}));
+  assert.equal(await password('win', 'guest'), 'sealed one');
   await credentials.forget('win', 'guest');
   assert.equal(await password('win', 'guest'), undefined);
+  assert.deepEqual(await credentials.list(), []);
+  await assert.rejects(credentials.forget('win', 'guest'), { code: 'not_found' });
+  await assert.rejects(credentials.keep('nowhere', 'guest', new Secret('x')), { code: 'not_found' });
 });

@@ -82,6 +82,9 @@ describe('the API', () => {
         ['POST', '/v1/certificates'],
         ['GET', '/v1/nodes'],
         ['GET', '/v1/events'],
+        ['GET', '/v1/desktop-passwords'],
+        ['POST', '/v1/desktop-passwords'],
+        ['DELETE', '/v1/desktop-passwords/win/ann'],
         ['GET', '/v1/unheard-of'],
       ] as const) {
         const answer = await lab.anonymous(method, path, method === 'POST' ? {} : undefined);

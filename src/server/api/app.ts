@@ -6,6 +6,7 @@ import { Terminals } from '../web/terminals.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { authorityRoutes } from './authority-routes.ts';
 import { type ApiEnv, authenticate } from './caller.ts';
+import { desktopPasswordRoutes } from './desktop-password-routes.ts';
 import { eventRoutes } from './event-stream.ts';
 import { errorResponse } from './http-errors.ts';
 import { idleRoutes } from './idle-routes.ts';
@@ -49,6 +50,7 @@ export function createApi(ctx: ServerContext, terminals = new Terminals()): Hono
   signedIn.route('/', selfRoutes(ctx));
   signedIn.route('/', targetRoutes(ctx));
   signedIn.route('/resources', resourceRoutes(resources));
+  signedIn.route('/desktop-passwords', desktopPasswordRoutes(ctx));
   signedIn.route('/users', userRoutes(ctx, resources));
   signedIn.route('/locks', lockRoutes(ctx, resources));
   signedIn.route('/sessions', sessionRoutes(ctx));

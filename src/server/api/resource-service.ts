@@ -16,6 +16,7 @@ import { resourceExpiryMs } from '../../store/live-policy.ts';
 import type { StoredResource, WriteCondition } from '../../store/store.ts';
 import type { WriteMode, WriteResourceResponse } from '../../wire/api/messages.ts';
 import type { ServerContext } from '../context.ts';
+import { audited } from './audited.ts';
 import { type Caller, callerName } from './caller.ts';
 import { demand } from './permissions.ts';
 import { managedByStaticDeleteText, managedByStaticText, nameInText } from './resource-texts.ts';
@@ -98,7 +99,8 @@ export class ResourceService {
     const clean = withoutRevision(withOrigin(resource, 'dynamic'));
     const condition = conditionOf(options.mode, stored, existed, revision);
     const expiresAtMs = resourceExpiryMs(clean);
-    const written = await this.#audited(
+    const written = await audited(
+      this.#ctx,
       caller,
       CHANGE_EVENTS[kind][existed ? 'updated' : 'created'],
       changeFields(clean, before),
@@ -126,7 +128,9 @@ export class ResourceService {
     if (stored === undefined) return { kind, name: wanted };
     const reset = singleton === undefined ? undefined : this.#defaultsOf(kind);
     const fields = reset === undefined ? { name: stored.name } : changeFields(reset, stored.value);
-    await this.#audited(caller, CHANGE_EVENTS[kind].deleted, fields, () => this.#ctx.store.delete(kind, stored.name));
+    await audited(this.#ctx, caller, CHANGE_EVENTS[kind].deleted, fields, () =>
+      this.#ctx.store.delete(kind, stored.name),
+    );
     if (kind === 'user') await this.#ctx.identity.forget(stored.name);
     return { kind, name: stored.name };
   }
@@ -235,26 +239,6 @@ export class ResourceService {
       'bad_parameter',
       `failed to delete role ${JSON.stringify(role)}: it is still in use by user ${JSON.stringify(holder.metadata.name)}`,
     );
-  }
-
-  /**
-   * INVARIANT: the event is on disk before anybody can see the consequence of the change (SPEC 3); a change that then fails is followed
-   * by an event that says so.
-   */
-  async #audited<T>(
-    caller: Caller,
-    type: EventType,
-    fields: Readonly<Record<string, unknown>>,
-    change: () => Promise<T>,
-  ): Promise<T> {
-    const event = { ...type, user: callerName(caller), ...fields };
-    await this.#ctx.audit.emit({ ...event, success: true });
-    try {
-      return await change();
-    } catch (error) {
-      await this.#ctx.audit.emit({ ...event, success: false, error: (error as Error).message });
-      throw error;
-    }
   }
 }
 

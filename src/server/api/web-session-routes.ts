@@ -206,6 +206,8 @@ function permissionsOf(ctx: ServerContext, caller: Caller): WebPermissions {
     editUsers: can('user', 'create', 'update', 'delete'),
     roles: can('role', 'list', 'read'),
     editRoles: can('role', 'create', 'update', 'delete'),
+    desktops: can('windows_desktop', 'list', 'read'),
+    editDesktops: can('windows_desktop', 'update'),
     locks: can('lock', 'list', 'read'),
     editLocks: can('lock', 'create', 'delete'),
   };

@@ -268,3 +268,15 @@ export type AuditEventMessage = Readonly<Record<string, unknown>> & {
   readonly time: string;
   readonly uid: string;
 };
+
+/** `POST /v1/desktop-passwords`: keeps a password that the gateway puts in on the way; it never comes out again. */
+export interface KeepPasswordRequest {
+  readonly desktop: string;
+  readonly login: string;
+  readonly password: string;
+}
+
+/** `GET /v1/desktop-passwords`: for whom one is kept. */
+export interface KeptLoginsResponse {
+  readonly items: readonly { readonly desktop: string; readonly login: string }[];
+}

@@ -29,6 +29,8 @@ export interface WebPermissions {
   readonly editUsers: boolean;
   readonly roles: boolean;
   readonly editRoles: boolean;
+  readonly desktops: boolean;
+  readonly editDesktops: boolean;
   readonly locks: boolean;
   readonly editLocks: boolean;
 }

@@ -92,6 +92,7 @@ function Menu() {
         ...(permissions.policy ? ([['/policy', 'Idle policy']] as const) : []),
         ...(permissions.roles ? ([['/roles', 'Roles']] as const) : []),
         ...(permissions.users ? ([['/users', 'Users']] as const) : []),
+        ...(permissions.desktops ? ([['/desktops', 'Desktops']] as const) : []),
         ...(permissions.locks ? ([['/locks', 'Locks']] as const) : []),
       ],
     },
