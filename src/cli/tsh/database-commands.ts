@@ -12,7 +12,7 @@ import {
   routedEndpoint,
   routeOf,
 } from './database.ts';
-import { clientCommand, SOCKET_NAMES } from './database-clients.ts';
+import { clientCommand, portCommand, SOCKET_NAMES } from './database-clients.ts';
 import {
   connectionEnvironment,
   keptDatabases,
@@ -163,7 +163,8 @@ export async function proxyDb(
     process.stdout.write(
       options.tunnel
         ? `Started authenticated tunnel for the ${database.protocol} database ${quoted(name)} on ${address}.\n` +
-            'Connect without TLS and without a password. Everybody on this computer can use it while it runs.\n'
+            'Connect without TLS and without a password. Everybody on this computer can use it while it runs.\n\n' +
+            `  ${portCommand(database.protocol, local.port, chosen).map(shellQuote).join(' ')}\n`
         : `Started DB proxy on ${address}\n\nUse following credentials to connect to the ${quoted(name)} proxy:\n` +
             `  ca_file=${signIn.casFile}\n  cert_file=${file ?? ''}\n  key_file=${signIn.keyFile}\n` +
             `The certificate of the server is for ${signIn.profile.host}.\n`,
@@ -178,6 +179,12 @@ export async function proxyDb(
 /** `tsh db env`: what to evaluate in a shell. */
 export async function dbEnv(globals: GlobalOptions, name: string, options: DatabaseOptions): Promise<void> {
   await withNative(globals, name, options, async (native, section) => {
+    if (native.protocol === 'redis') {
+      throw new NightlatchError(
+        'bad_parameter',
+        'Redis clients take no connection from the environment: use tsh db connect, or tsh db config --format=cmd',
+      );
+    }
     for (const [key, value] of Object.entries(connectionEnvironment(section, native))) {
       process.stdout.write(`export ${key}=${shellQuote(value)}\n`);
     }
@@ -230,6 +237,7 @@ function nativeCommand(native: NativeConnection, section: string): string {
           `--ssl-ca=${native.ca}`,
           `--ssl-cert=${native.cert}`,
           `--ssl-key=${native.key}`,
+          '--ssl-verify-server-cert',
           ...(native.user === undefined ? [] : [`--user=${native.user}`]),
           ...(native.database === undefined ? [] : [native.database]),
         ]

@@ -78,10 +78,13 @@ export function connectionEnvironment(section: string, connection: NativeConnect
 export function writeSection(section: string, connection: NativeConnection): string | undefined {
   const file = optionFile(connection.protocol);
   if (file === undefined) return undefined;
-  const [name, values] = sectionOf(section, connection);
-  const lines = Object.entries(values).map(([key, value]) => `${key}=${value}\n`);
-  const others = withoutSection(readIfThere(file) ?? '', name);
-  writeFileAtomic(file, `${others}${others === '' || others.endsWith('\n\n') ? '' : '\n'}[${name}]\n${lines.join('')}`);
+  let text = readIfThere(file) ?? '';
+  for (const [name, values] of sectionsOf(section, connection)) {
+    const lines = Object.entries(values).map(([key, value]) => (value === '' ? `${key}\n` : `${key}=${value}\n`));
+    const others = withoutSection(text, name);
+    text = `${others}${others === '' || others.endsWith('\n\n') ? '' : '\n'}[${name}]\n${lines.join('')}`;
+  }
+  writeFileAtomic(file, text);
   return file;
 }
 
@@ -90,6 +93,7 @@ export function removeSections(section: string): void {
   for (const [protocol, name] of [
     ['postgres', section],
     ['mysql', `client_${section}`],
+    ['mysql', `client-mariadb_${section}`],
   ] as const) {
     const file = optionFile(protocol)!;
     const text = readIfThere(file);
@@ -99,35 +103,42 @@ export function removeSections(section: string): void {
   }
 }
 
-function sectionOf(section: string, connection: NativeConnection): [string, Record<string, string>] {
+/** The sections of a database; an option without a value has an empty one. */
+function sectionsOf(section: string, connection: NativeConnection): [string, Record<string, string>][] {
   const { host, port, user, database, ca, cert, key } = connection;
   if (connection.protocol === 'postgres') {
     return [
-      section,
-      {
-        host,
-        port: String(port),
-        sslmode: 'verify-full',
-        sslrootcert: ca,
-        sslcert: cert,
-        sslkey: key,
-        ...(user === undefined ? {} : { user }),
-        ...(database === undefined ? {} : { dbname: database }),
-      },
+      [
+        section,
+        {
+          host,
+          port: String(port),
+          sslmode: 'verify-full',
+          sslrootcert: ca,
+          sslcert: cert,
+          sslkey: key,
+          ...(user === undefined ? {} : { user }),
+          ...(database === undefined ? {} : { dbname: database }),
+        },
+      ],
     ];
   }
   return [
-    `client_${section}`,
-    {
-      protocol: 'TCP',
-      host,
-      port: String(port),
-      'ssl-ca': ca,
-      'ssl-cert': cert,
-      'ssl-key': key,
-      ...(user === undefined ? {} : { user }),
-      ...(database === undefined ? {} : { database }),
-    },
+    [
+      `client_${section}`,
+      {
+        protocol: 'TCP',
+        host,
+        port: String(port),
+        'ssl-ca': ca,
+        'ssl-cert': cert,
+        'ssl-key': key,
+        ...(user === undefined ? {} : { user }),
+        ...(database === undefined ? {} : { database }),
+      },
+    ],
+    // Oracle's clients know no such option, and read no such section.
+    [`client-mariadb_${section}`, { 'ssl-verify-server-cert': '' }],
   ];
 }
 

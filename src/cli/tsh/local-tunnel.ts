@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import type { Endpoint } from '../common/api-client.ts';
 import { printable } from '../common/output.ts';
@@ -39,10 +39,7 @@ export async function openLocalTunnel(options: {
     endpoint()
       .then((target) => openTunnel(target, alpn))
       .then(
-        (tunnel) => {
-          pipeline(client, tunnel, () => tunnel.destroy());
-          pipeline(tunnel, client, () => client.destroy());
-        },
+        (tunnel) => joinStreams(client, tunnel),
         (error: unknown) => {
           process.stderr.write(`ERROR: ${printable(errorMessage(error))}\n`);
           client.destroy();
@@ -73,6 +70,24 @@ export async function openLocalTunnel(options: {
   };
 }
 
+/**
+ * Carries bytes both ways. When the target closes, what it said last must reach the client: its side is ended and no more, until it closes by
+ * itself or says something. Many clients look at what they were told only after they have sent the next command, and on a closed Unix
+ * socket that fails at once.
+ */
+function joinStreams(client: net.Socket, target: Duplex): void {
+  client.once('close', () => target.destroy());
+  target.on('error', () => client.destroy());
+  target.once('close', () => {
+    client.unpipe(target);
+    client.end();
+    client.once('data', () => client.destroy());
+    client.resume();
+  });
+  client.pipe(target);
+  target.pipe(client);
+}
+
 /** Listens on 127.0.0.1 and passes every connection on to a host and port as it is. */
 export async function openLocalRelay(target: { host: string; port: number }, port: number): Promise<LocalTunnel> {
   const sockets = new Set<net.Socket>();
@@ -82,8 +97,8 @@ export async function openLocalRelay(target: { host: string; port: number }, por
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
     }
-    pipeline(client, upstream, () => upstream.destroy());
-    pipeline(upstream, client, () => client.destroy());
+    client.on('error', () => client.destroy());
+    joinStreams(client, upstream);
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.listen({ host: '127.0.0.1', port });
