@@ -3,6 +3,7 @@ import { errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import { formatDuration } from '../../resources/index.ts';
 import type { Session, SessionEnd, SilenceGuard } from '../../session/types.ts';
+import type { FastPath } from './db-fast-path.ts';
 import { DbRelay, type DbRelayHandlers, finishStream } from './db-relay.ts';
 
 const NOTHING = Buffer.alloc(0);
@@ -48,6 +49,7 @@ export interface CommandRelayOptions {
   readonly server: Duplex;
   readonly log: Logger;
   readonly taps: CommandTaps;
+  readonly fastPath: FastPath | undefined;
   /** Ends from outside what runs on the server, where the end of the connection would not. */
   stopWork?(): Promise<void>;
   /** The limit on a transaction left open, as it stands; 0 milliseconds for none. */
@@ -83,7 +85,7 @@ export class DbCommandRelay implements DbRelayHandlers {
   constructor(options: CommandRelayOptions) {
     this.#options = options;
     this.#taps = options.taps;
-    this.#relay = new DbRelay(options.client, options.server, this);
+    this.#relay = new DbRelay(options.client, options.server, this, options.fastPath);
   }
 
   /** Starts with what either side sent behind the login. */
@@ -91,13 +93,13 @@ export class DbCommandRelay implements DbRelayHandlers {
     this.#relay.start(earlyFromClient, earlyFromServer);
   }
 
-  fromClient(chunk: Buffer): Buffer {
-    const { session, client } = this.#options;
-    const forward = this.#taps.fromClient(chunk);
+  fromClient(chunk: Buffer, length: number): Buffer {
+    const { session } = this.#options;
+    const forward = this.#taps.fromClient(length === chunk.length ? chunk : chunk.subarray(0, length));
     if (this.#taps.input) session.activity('input');
     this.#workBegins();
     if (this.#taps.busy) this.#disarm();
-    if (this.#taps.waiting) client.pause();
+    if (this.#taps.waiting) this.#relay.holdClient();
     return forward;
   }
 
@@ -130,9 +132,9 @@ export class DbCommandRelay implements DbRelayHandlers {
   }
 
   clientEnded(): void {
-    const { session, server } = this.#options;
+    const { session } = this.#options;
     // A client that has said goodbye may have sent commands before it: they are carried out to their end.
-    if (this.#taps.terminated && !this.#closing && this.#taps.busy) server.end();
+    if (this.#taps.terminated && !this.#closing && this.#taps.busy) this.#relay.endServer();
     else void session.end('client_closed');
   }
 
@@ -148,9 +150,8 @@ export class DbCommandRelay implements DbRelayHandlers {
 
   /** Puts a message in where the server is between two of its own. */
   tell(message: Buffer): void {
-    const { client } = this.#options;
-    if (this.#closing || client.writableEnded || client.destroyed) return;
-    if (this.#clientAtBoundary) client.write(message);
+    if (this.#closing) return;
+    if (this.#clientAtBoundary) this.#relay.tellClient(message);
     else this.#notice = this.#notice === undefined ? message : Buffer.concat([this.#notice, message]);
   }
 
@@ -178,6 +179,7 @@ export class DbCommandRelay implements DbRelayHandlers {
         this.#boundaryReached = resolve;
         server.once('close', resolve);
       });
+    await this.#relay.stop();
     // A transaction that was left open is a case of inactivity, with words of its own.
     const told: SessionEnd =
       this.#transactionEnd === undefined ? end : { ...end, cause: 'idle', text: this.#transactionEnd };
@@ -212,7 +214,6 @@ export class DbCommandRelay implements DbRelayHandlers {
 
   /** Goes message by message: rewrites answers, and puts in what waits for a boundary. */
   #messageByMessage(chunk: Buffer, length: number): void {
-    const { client, server } = this.#options;
     const taps = this.#taps;
     const out: Buffer[] = [];
     let at = 0;
@@ -240,15 +241,14 @@ export class DbCommandRelay implements DbRelayHandlers {
       this.#notice = undefined;
     }
     const bytes = Buffer.concat(out);
-    if (bytes.length > 0 && !client.destroyed && !client.writableEnded && !client.write(bytes)) server.pause();
+    if (bytes.length > 0) this.#relay.tellClient(bytes);
   }
 
   /** What the client sent while it had to wait goes on. */
   #goOn(): void {
-    const { client, server } = this.#options;
-    const forward = this.fromClient(NOTHING);
-    if (forward.length > 0 && !server.destroyed && !server.writableEnded) server.write(forward);
-    if (!this.#taps.waiting) client.resume();
+    const forward = this.fromClient(NOTHING, 0);
+    if (forward.length > 0) this.#relay.tellServer(forward);
+    if (!this.#taps.waiting) this.#relay.releaseClient();
   }
 
   #workBegins(): void {
@@ -259,14 +259,13 @@ export class DbCommandRelay implements DbRelayHandlers {
 
   /** The server owes nothing: work is over once the client has it. */
   #workDone(): void {
-    const { client } = this.#options;
     if (this.#draining) return;
-    if (!client.writableNeedDrain) {
+    if (!this.#relay.clientBacklogged) {
       this.#workEnded();
       return;
     }
     this.#draining = true;
-    client.once('drain', () => {
+    this.#relay.whenClientDrained(() => {
       this.#draining = false;
       if (!this.#taps.busy) this.#workEnded();
     });

@@ -114,6 +114,7 @@ export class FastDirection {
   /** INVARIANT: one write at a time. TLS aborts the process on a second one. */
   #writing = false;
   #stopped = false;
+  #held = false;
   #flushed: (() => void)[] = [];
 
   constructor(
@@ -153,6 +154,18 @@ export class FastDirection {
     if (bytes.length === 0 || this.#target.destroyed) return;
     if (this.#writing || this.#gathering) this.#enqueue(bytes);
     else this.#send(bytes);
+  }
+
+  /** Reads no more from the source until `release`. */
+  hold(): void {
+    this.#held = true;
+    if (!this.#source.destroyed) this.#from.readStop();
+  }
+
+  release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    if (!this.#stopped && !this.#source.destroyed) this.#from.readStart();
   }
 
   /** Runs once nothing is under way: the target's own `write` and `end` may be used from then on, and `write` no more. */
@@ -256,7 +269,7 @@ export class FastDirection {
     } else this.#sendQueued();
     if (this.#stopped && this.#queuedBytes === 0 && !this.#source.destroyed) {
       this.#stopped = false;
-      this.#from.readStart();
+      if (!this.#held) this.#from.readStart();
     }
     if (!this.#writing) this.#settle();
   };

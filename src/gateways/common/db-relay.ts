@@ -29,6 +29,7 @@ export class DbRelay {
   #clientOpen = true;
   #serverOpen = true;
   #clientMuted = false;
+  #clientHeld = false;
   #stopped = false;
   readonly #fastPath: FastPath | undefined;
   /** The two directions, once both connections were quiet and their sockets could be taken over. */
@@ -53,7 +54,9 @@ export class DbRelay {
     server.on('end', this.#onServerEnd);
     server.on('close', this.#onServerEnd);
     client.on('drain', () => server.resume());
-    server.on('drain', () => client.resume());
+    server.on('drain', () => {
+      if (!this.#clientHeld) client.resume();
+    });
     client.on('data', this.#onClientData);
     server.on('data', this.#onServerData);
     this.#goFast();
@@ -68,7 +71,22 @@ export class DbRelay {
   /** Drops what the client still sends: it is read, so that closing its connection loses nothing of what it was told. */
   muteClient(): void {
     this.#clientMuted = true;
+    this.releaseClient();
     this.#client.resume();
+  }
+
+  /** Takes nothing more from the client until `releaseClient`. */
+  holdClient(): void {
+    this.#clientHeld = true;
+    if (this.#fast !== undefined) this.#fast.up.hold();
+    else this.#client.pause();
+  }
+
+  releaseClient(): void {
+    if (!this.#clientHeld) return;
+    this.#clientHeld = false;
+    if (this.#fast !== undefined) this.#fast.up.release();
+    else this.#client.resume();
   }
 
   /** What was written to the client waits for its connection to take it. */
@@ -86,7 +104,7 @@ export class DbRelay {
   tellClient(bytes: Buffer): void {
     if (!this.#clientOpen || this.#client.writableEnded) return;
     if (this.#fast !== undefined) this.#fast.down.write(bytes);
-    else this.#client.write(bytes);
+    else if (!this.#client.write(bytes)) this.#server.pause();
   }
 
   /** Likewise to the server. */
@@ -163,7 +181,7 @@ export class DbRelay {
   /** Goes below the streams at the first moment when neither has a write under way. */
   #goFast(): void {
     const [client, server] = [this.#client, this.#server];
-    if (this.#fastPath === undefined || this.#fast !== undefined || this.#stopped) return;
+    if (this.#fastPath === undefined || this.#fast !== undefined || this.#stopped || this.#clientHeld) return;
     if (
       client.writableLength > 0 ||
       server.writableLength > 0 ||

@@ -14,6 +14,7 @@ import type { ClientResponse } from '../../wire/mysql/handshake.ts';
 import { encodeError, encodePacket } from '../../wire/mysql/packets.ts';
 import { DbCommandRelay } from '../common/db-command-relay.ts';
 import { deadline } from '../common/db-deadline.ts';
+import type { FastPath } from '../common/db-fast-path.ts';
 import type { DbReader } from '../common/db-reader.ts';
 import { finishStream } from '../common/db-relay.ts';
 import { databaseSession, idleInTransactionLimit } from '../common/db-target.ts';
@@ -38,6 +39,8 @@ export interface ConnectionDeps {
   readonly sessions: SessionManager;
   readonly policy: LivePolicy;
   readonly upstreamTls: DbUpstreamTls;
+  /** The faster way to move bytes, where this Node has it. */
+  fastPath(): FastPath | undefined;
   readonly threadIds: ThreadIds;
   readonly knownServers: KnownServers;
 }
@@ -195,6 +198,7 @@ export class MysqlConnection implements SessionControl {
       server: upstream.stream,
       log,
       taps,
+      fastPath: this.#deps.fastPath(),
       stopWork: () => this.#kill(wanted, upstream.threadId),
       idleInTransaction: () => idleInTransactionLimit(this.#deps.policy.current, identity.user),
     });

@@ -17,6 +17,7 @@ import {
 import { encodePacket } from '../../wire/mysql/packets.ts';
 import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
+import { FastPathSearch } from '../common/db-fast-path.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
 import { type ConnectionDeps, MysqlConnection } from './connection.ts';
@@ -50,6 +51,8 @@ export interface MysqlGatewayDeps {
   readonly ca: CertAuthority;
   readonly tls: TlsProvider;
   readonly limits?: LoginLimits;
+  /** `auto`: below the streams where this Node passes the self-test. `streams`: never. */
+  readonly dataPath?: 'auto' | 'streams';
 }
 
 export interface MysqlGateway {
@@ -79,10 +82,12 @@ class Gateway implements MysqlGateway {
   readonly #connections: ConnectionDeps;
   readonly #admission: DbAdmission;
   readonly #tls: DbClientTls;
+  readonly #fastPath: FastPathSearch | undefined;
 
   constructor(deps: MysqlGatewayDeps) {
     this.#deps = deps;
     const { clock, log, sessions, policy, ca } = deps;
+    if (deps.dataPath !== 'streams') this.#fastPath = new FastPathSearch('mysql', deps);
     this.#connections = {
       clock,
       log,
@@ -91,6 +96,7 @@ class Gateway implements MysqlGateway {
       upstreamTls: new DbUpstreamTls(ca, clock),
       threadIds: new ThreadIds(),
       knownServers: new KnownServers(),
+      fastPath: () => this.#fastPath?.found,
     };
     const limits = deps.limits ?? DEFAULT_LIMITS;
     this.#admission = new DbAdmission(clock, limits);
@@ -119,6 +125,7 @@ class Gateway implements MysqlGateway {
   }
 
   close(): void {
+    this.#fastPath?.close();
     this.#tls.close();
     this.#admission.close();
   }

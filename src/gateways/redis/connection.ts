@@ -18,6 +18,7 @@ import type {
 import { encodeError, encodePushMessage } from '../../wire/redis/resp.ts';
 import { DbCommandRelay } from '../common/db-command-relay.ts';
 import { deadline } from '../common/db-deadline.ts';
+import type { FastPath } from '../common/db-fast-path.ts';
 import { finishStream } from '../common/db-relay.ts';
 import { databaseSession } from '../common/db-target.ts';
 import type { DbUpstreamTls } from '../common/db-upstream.ts';
@@ -38,6 +39,8 @@ export interface ConnectionDeps {
   readonly sessions: SessionManager;
   readonly policy: LivePolicy;
   readonly upstreamTls: DbUpstreamTls;
+  /** The faster way to move bytes, where this Node has it. */
+  fastPath(): FastPath | undefined;
 }
 
 /** A client that has proven who it is. */
@@ -196,7 +199,14 @@ export class RedisConnection implements SessionControl {
         : {}),
     });
     this.#taps = taps;
-    const relay = new DbCommandRelay({ session, client: stream, server: upstream.stream, log, taps });
+    const relay = new DbCommandRelay({
+      session,
+      client: stream,
+      server: upstream.stream,
+      log,
+      taps,
+      fastPath: this.#deps.fastPath(),
+    });
     this.#relay = relay;
     const rest = this.#ahead.detach();
     session.audit(EVENTS.databaseSessionStart.event, EVENTS.databaseSessionStart.code, {

@@ -8,6 +8,7 @@ import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
 import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
+import { FastPathSearch } from '../common/db-fast-path.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
 import { type ConnectionDeps, failure, RedisConnection, refuse } from './connection.ts';
@@ -35,6 +36,8 @@ export interface RedisGatewayDeps {
   readonly ca: CertAuthority;
   readonly tls: TlsProvider;
   readonly limits?: LoginLimits;
+  /** `auto`: below the streams where this Node passes the self-test. `streams`: never. */
+  readonly dataPath?: 'auto' | 'streams';
 }
 
 export interface RedisGateway {
@@ -56,11 +59,20 @@ class Gateway implements RedisGateway {
   readonly #connections: ConnectionDeps;
   readonly #admission: DbAdmission;
   readonly #tls: DbClientTls;
+  readonly #fastPath: FastPathSearch | undefined;
 
   constructor(deps: RedisGatewayDeps) {
     this.#deps = deps;
     const { clock, log, sessions, policy, ca } = deps;
-    this.#connections = { clock, log, sessions, policy, upstreamTls: new DbUpstreamTls(ca, clock) };
+    if (deps.dataPath !== 'streams') this.#fastPath = new FastPathSearch('redis', deps);
+    this.#connections = {
+      clock,
+      log,
+      sessions,
+      policy,
+      upstreamTls: new DbUpstreamTls(ca, clock),
+      fastPath: () => this.#fastPath?.found,
+    };
     const limits = deps.limits ?? DEFAULT_LIMITS;
     this.#admission = new DbAdmission(clock, limits);
     this.#tls = new DbClientTls({
@@ -87,6 +99,7 @@ class Gateway implements RedisGateway {
   }
 
   close(): void {
+    this.#fastPath?.close();
     this.#tls.close();
     this.#admission.close();
   }
