@@ -1,6 +1,5 @@
 import { Hono } from 'hono';
 import { NightlatchError } from '../../core/errors.ts';
-import { refuseIfLocked } from '../certificates.ts';
 import type { ServerContext } from '../context.ts';
 import { Terminals } from '../web/terminals.ts';
 import { auditRoutes } from './audit-routes.ts';
@@ -42,9 +41,7 @@ export function createApi(ctx: ServerContext, terminals = new Terminals()): Hono
   const resources = new ResourceService(ctx);
   const signedIn = new Hono<ApiEnv>();
   signedIn.use(async (c, next) => {
-    const caller = await authenticate(ctx, c);
-    if (caller.kind === 'user') refuseIfLocked(ctx, caller.user);
-    c.set('caller', caller);
+    c.set('caller', await authenticate(ctx, c));
     await next();
   });
   signedIn.route('/', selfRoutes(ctx));

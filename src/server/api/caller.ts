@@ -3,6 +3,7 @@ import { getCookie } from 'hono/cookie';
 import { NightlatchError } from '../../core/errors.ts';
 import { Secret } from '../../core/secret.ts';
 import { CSRF_HEADER } from '../../wire/api/web-messages.ts';
+import { refuseIfLocked } from '../certificates.ts';
 import type { ApiBindings, ServerContext } from '../context.ts';
 
 /** Cookie of the web application's session. */
@@ -40,8 +41,9 @@ export function clientIp(c: ApiContext): string {
 }
 
 /**
- * Finds out who calls: the local socket, a bearer token, the web session's cookie or a client certificate, in this order.
- * @throws {NightlatchError} `unauthenticated`; the reason goes to the log, not to the peer.
+ * Finds out who calls: the local socket, a bearer token, the web session's cookie or a client certificate, in this order. Who is locked out is
+ * refused.
+ * @throws {NightlatchError} `unauthenticated`, whose reason goes to the log, not to the peer; `access_denied` for a lock.
  */
 export async function authenticate(ctx: ServerContext, c: ApiContext): Promise<Caller> {
   const transport = c.env.caller;
@@ -49,6 +51,7 @@ export async function authenticate(ctx: ServerContext, c: ApiContext): Promise<C
   const caller = await credentialOf(ctx, c);
   if (caller === undefined) throw new NightlatchError('unauthenticated', 'sign in first');
   if (!ctx.policy.current.users.has(caller.user)) throw refused(ctx, c, `there is no user ${caller.user}`);
+  refuseIfLocked(ctx, caller.user);
   return caller;
 }
 

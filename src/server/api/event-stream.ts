@@ -2,12 +2,14 @@ import { Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import { NightlatchError } from '../../core/errors.ts';
 import type { ServerContext } from '../context.ts';
-import { type ApiEnv, authenticate, type Caller } from './caller.ts';
+import { type ApiEnv, authenticate, type Caller, callerName } from './caller.ts';
 import { may } from './permissions.ts';
 import { visibleSessions } from './session-routes.ts';
 
 /** Streams open at once; each holds a connection and wakes every second. */
 const MAX_STREAMS = 200;
+/** Those of one user: a browser opens one a tab. */
+const MAX_STREAMS_PER_USER = 20;
 /** How often the sessions are sent, in milliseconds: idle times move without any event. */
 const SESSIONS_EVERY_MS = 1_000;
 /** Events that wait for a slow reader; beyond that it is cut off and comes again. */
@@ -15,14 +17,22 @@ const MAX_WAITING = 1_000;
 
 /**
  * `/v1/events` (server-sent events): `sessions` with the live sessions the caller may see, every second while they change; `policy`
- * when the policy has changed; `audit` with each event, for those who may read the log.
+ * when the policy has changed; `audit` with each event, for those who may read the log. A reader that is slow gets the sessions less often.
  */
 export function eventRoutes(ctx: ServerContext): Hono<ApiEnv> {
   const routes = new Hono<ApiEnv>();
-  let open = 0;
+  /** Streams that are open, by caller. */
+  const open = new Map<string, number>();
   routes.get('/', (c) => {
-    if (open >= MAX_STREAMS) throw new NightlatchError('limit_exceeded', 'too many live views are open');
-    open += 1;
+    // Hono asks here for HEAD as well, and drops the body without a word to whoever fills it.
+    if (c.req.method === 'HEAD') return c.body(null, 200, { 'content-type': 'text/event-stream' });
+    const name = callerName(c.var.caller);
+    const own = open.get(name) ?? 0;
+    const all = [...open.values()].reduce((sum, count) => sum + count, 0);
+    if (own >= MAX_STREAMS_PER_USER || all >= MAX_STREAMS) {
+      throw new NightlatchError('limit_exceeded', 'too many live views are open');
+    }
+    open.set(name, own + 1);
     const response = streamSSE(
       c,
       async (stream) => {
@@ -41,7 +51,9 @@ export function eventRoutes(ctx: ServerContext): Hono<ApiEnv> {
           await ended.promise;
         } finally {
           feed.stop();
-          open -= 1;
+          const left = open.get(name)! - 1;
+          if (left > 0) open.set(name, left);
+          else open.delete(name);
         }
       },
       async (error) => ctx.log.debug('a live view ended', { error: error.message }),
@@ -94,9 +106,12 @@ class Feed {
   }
 
   #tick(check: () => Promise<void>): void {
-    const sessions = JSON.stringify({ sessions: visibleSessions(this.#ctx, this.#caller) });
-    if (sessions !== this.#lastSessions) this.#queue('sessions', sessions);
-    this.#lastSessions = sessions;
+    // They are as good a second later: for a reader that has not taken the last ones they do not pile up.
+    if (this.#waiting === 0) {
+      const sessions = JSON.stringify({ sessions: visibleSessions(this.#ctx, this.#caller) });
+      if (sessions !== this.#lastSessions) this.#queue('sessions', sessions);
+      this.#lastSessions = sessions;
+    }
     const { clock } = this.#ctx;
     const timer = clock.at(clock.now() + SESSIONS_EVERY_MS, () => {
       check().then(
