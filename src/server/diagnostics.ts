@@ -15,7 +15,8 @@ export function createDiagnostics({ metrics, notReady }: DiagnosticsDeps): http.
       response.end(request.method === 'HEAD' ? undefined : body);
     };
     if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, 'only GET\n');
-    const { pathname } = new URL(request.url ?? '/', 'http://diagnostics');
+    // Not all that a request line may hold is a URL: `//` is none.
+    const pathname = URL.parse(request.url ?? '/', 'http://diagnostics')?.pathname;
     if (pathname === '/healthz') return answer(200, 'ok\n');
     if (pathname === '/readyz') {
       const reason = notReady();
