@@ -1,26 +1,15 @@
 // The gateway in a process of its own, with its API server in another. Answers questions about what it uses.
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
-import type { ApiServer } from '../../test/fixtures/kube/api-server.ts';
+import { type ApiProcess, startApiProcess } from '../../test/fixtures/kube/api-process.ts';
 import { kubeResources, startKubeWorld } from '../../test/fixtures/kube/world.ts';
 
-let echoPort = 0;
+let api: ApiProcess | undefined;
 let serverCredential = { certPem: '', keyPem: '' };
 const world = await startKubeWorld({
   resources: kubeResources({ idle: '1h' }),
   async api(credential) {
-    const child = fork(new URL('api-process.ts', import.meta.url));
-    child.send({ credential });
-    const [{ port, echo }] = (await once(child, 'message')) as [{ port: number; echo: number }];
-    echoPort = echo;
     serverCredential = credential;
-    return {
-      port,
-      seen: [],
-      streams: new Set(),
-      configMaps: new Map(),
-      close: async () => void child.disconnect(),
-    } as unknown as ApiServer;
+    api = await startApiProcess(credential);
+    return api;
   },
 });
 const { keyPem, certPem } = await world.credentials('alice', { cluster: 'prod' });
@@ -35,7 +24,7 @@ process.send!({
     caPem: world.ca.tlsHostCa,
     serverKeyPem: serverCredential.keyPem,
     serverCertPem: serverCredential.certPem,
-    echoPort,
+    echoPort: api!.echoPort,
     folder: world.folder,
   },
 });

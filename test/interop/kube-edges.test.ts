@@ -13,7 +13,6 @@ import { loadEndpoint } from '../../src/gateways/kube/kubeconfig.ts';
 import { KubeUpstream } from '../../src/gateways/kube/upstream.ts';
 import type { KubeCluster } from '../../src/resources/index.ts';
 import { FakeClock } from '../fixtures/fake-clock.ts';
-import type { ApiServer } from '../fixtures/kube/api-server.ts';
 import { until } from '../fixtures/kube/clients.ts';
 import { requestUpgrade } from '../fixtures/kube/peers.ts';
 import { type KubeWorld, kubeResources, startKubeWorld } from '../fixtures/kube/world.ts';
@@ -54,7 +53,7 @@ describe('the edges of the Kubernetes gateway', { timeout: 100_000 }, () => {
             for (const socket of sockets) socket.destroy();
             server.close();
           },
-        } as unknown as ApiServer;
+        };
       },
     });
     const { keyPem, certPem } = await world.credentials('alice', { cluster: 'prod' });

@@ -1,61 +1,15 @@
 // A network that swallows everything and closes nothing: the idle end comes on time all the same, and nothing is left of it.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import net, { type AddressInfo } from 'node:net';
+import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { Cable } from '../fixtures/cable.ts';
 import { freePort, Lab, LOGIN } from '../fixtures/ssh/lab.ts';
 import { type Running, until } from '../fixtures/ssh/processes.ts';
 
 const TIMEOUT_S = 5;
 /** The user is told for a second, and the last bytes have a moment to go out; then both sides are cut (SPEC 2.4). */
 const CLOSE_MS = 2_000;
-
-/** A cable between a port of its own and another, which can be cut without either end hearing of it. */
-class Cable {
-  cut = false;
-  readonly #server: net.Server;
-  readonly #sockets = new Set<net.Socket>();
-  /** Connections to the far end that it has closed. */
-  farClosed = 0;
-
-  private constructor(to: number) {
-    this.#server = net.createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
-      const far = net.connect({ port: to, host: '127.0.0.1', noDelay: true });
-      far.once('close', () => {
-        this.farClosed += 1;
-      });
-      for (const [from, into] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        this.#sockets.add(from);
-        from.on('error', () => {});
-        from.on('data', (data) => {
-          if (!this.cut) into.write(data);
-        });
-        from.on('end', () => {
-          if (!this.cut) into.end();
-        });
-      }
-    });
-  }
-
-  static async lay(to: number): Promise<Cable> {
-    const cable = new Cable(to);
-    cable.#server.listen(0, '127.0.0.1');
-    await once(cable.#server, 'listening');
-    return cable;
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  remove(): void {
-    for (const socket of this.#sockets) socket.destroy();
-    this.#server.close();
-  }
-}
 
 describe('a network that is gone without a word', { timeout: 110_000 }, () => {
   let lab: Lab;
