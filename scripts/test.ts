@@ -2,15 +2,24 @@
 // Arguments are files or folders to run instead of all. Files whose names say `serial` (they measure time
 // with real processes) run after the others, one at a time.
 import { globSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 
 const DEFAULT_TIMEOUT_MS = 600_000;
+/** Files that drive real programs wait most of their time: one more than there are processors keeps these busy. */
+const CONCURRENCY = availableParallelism() + 1;
+
+/** They take longest, so they come first: at the end short files fill what is left. */
+function drivesPrograms(path: string): boolean {
+  return /(?:^|\/)test\/(?:e2e|interop)\//.test(path);
+}
+
 const wanted = process.argv.slice(2);
 const files = (wanted.length > 0 ? wanted : ['src', 'test'])
   .flatMap((path) => (statSync(path).isDirectory() ? globSync(`${path}/**/*.test.ts`) : [path]))
   .filter((path) => !path.includes('node_modules'))
-  .sort();
+  .sort((a, b) => Number(drivesPrograms(b)) - Number(drivesPrograms(a)) || (a < b ? -1 : 1));
 const serial = files.filter((file) => file.includes('serial'));
 const parallel = files.filter((file) => !file.includes('serial'));
 
@@ -47,7 +56,7 @@ async function runFiles(paths: string[], concurrency: number): Promise<void> {
   });
 }
 
-await runFiles(parallel, 2);
+await runFiles(parallel, CONCURRENCY);
 await runFiles(serial, 1);
 if (passed + failed === 0) {
   console.error('no test ran');
