@@ -25,29 +25,31 @@ describe('a daemon that is stopped and goes on', { timeout: 115_000 }, () => {
     world.daemon.process.kill('SIGCONT');
   };
 
-  test('who typed while it stood still, past the deadline, is not cut and not even warned', async () => {
-    const ssh = world.ssh('-tt', `${LOGIN}@${NODE}`, 'stty -echo; echo ready; cat');
-    await ssh.shows('ready');
-    await stopped((TIMEOUT_S + 3) * 1_000, () => ssh.write('are you there\n'));
-    await ssh.shows('are you there');
-    await pause((TIMEOUT_S - WARNING_S - 2) * 1_000);
-    assert.equal(ssh.exited, false);
-    assert.doesNotMatch(ssh.stdout, /No activity|Session ended/);
-    // And whoever is gone now is cut, as always.
-    assert.equal((await ssh.ended).code, 255);
-    assert.match(ssh.stdout, ENDED);
-  });
+  /** One stop, longer than the limit, for two sessions: in one somebody types meanwhile, in the other nobody does. */
+  test('who typed meanwhile is not cut and not even warned; who did not is warned first and has the time to react', async () => {
+    const shell = ['-tt', `${LOGIN}@${NODE}`, 'stty -echo; echo ready; cat'];
+    const [typed, silent] = [world.ssh(...shell), world.ssh(...shell)];
+    await Promise.all([typed.shows('ready'), silent.shows('ready')]);
+    await stopped((TIMEOUT_S + 3) * 1_000, () => typed.write('are you there\n'));
 
-  test('who did not type is warned first and has the time to react', async () => {
-    const ssh = world.ssh('-tt', `${LOGIN}@${NODE}`, 'stty -echo; echo ready; cat');
-    await ssh.shows('ready');
-    await stopped((TIMEOUT_S + 3) * 1_000, () => {});
-    await ssh.shows('No activity');
-    ssh.write('here I am\n');
-    await ssh.shows('The session goes on.');
-    await ssh.shows('here I am');
-    assert.doesNotMatch(ssh.stdout, ENDED);
-    assert.equal((await ssh.ended).code, 255);
-    assert.match(ssh.stdout, ENDED);
+    const notCut = async () => {
+      await typed.shows('are you there');
+      await pause((TIMEOUT_S - WARNING_S - 2) * 1_000);
+      assert.equal(typed.exited, false);
+      assert.doesNotMatch(typed.stdout, /No activity|Session ended/);
+    };
+    const warned = async () => {
+      await silent.shows('No activity');
+      silent.write('here I am\n');
+      await silent.shows('The session goes on.');
+      await silent.shows('here I am');
+      assert.doesNotMatch(silent.stdout, ENDED);
+    };
+    await Promise.all([notCut(), warned()]);
+    // And whoever is gone now is cut, as always.
+    for (const ssh of [typed, silent]) {
+      assert.equal((await ssh.ended).code, 255);
+      assert.match(ssh.stdout, ENDED);
+    }
   });
 });
