@@ -1,5 +1,6 @@
 // `node bench/db/mysql.ts`: mariadb-slap straight to MariaDB with TLS, and through the gateway with client certificates; interleaved, medians.
-// `BENCH_ROUNDS` and `BENCH_QUERIES` shorten it. Needs Debian's mariadb-server and mariadb-client.
+// `BENCH_ROUNDS` and `BENCH_QUERIES` shorten it; `BENCH_DATA_PATH=streams` keeps the gateway
+// from going below the streams. Needs Debian's mariadb-server and mariadb-client.
 
 import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
@@ -15,7 +16,7 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
-const fixture = await startFixture();
+const fixture = await startFixture({ dataPath: process.env['BENCH_DATA_PATH'] === 'streams' ? 'streams' : 'auto' });
 const server = await fixture.mariadb();
 await server.sql(`
   create user app require x509; grant all on *.* to app; create database bench;

@@ -1,5 +1,6 @@
 // `node bench/db/redis.ts`: redis-benchmark straight to Redis with TLS, and through the gateway with client certificates, with and without the audit of
-// commands; interleaved, medians. `BENCH_ROUNDS` and `BENCH_REQUESTS` shorten it. Needs Debian's redis-server and redis-tools.
+// commands; interleaved, medians. `BENCH_ROUNDS` and `BENCH_REQUESTS` shorten it; `BENCH_DATA_PATH=streams` keeps the gateway
+// from going below the streams. Needs Debian's redis-server and redis-tools.
 import { loadavg } from 'node:os';
 import { run } from '../../test/fixtures/db/programs.ts';
 import { database, REDIS_BENCHMARK, startFixture } from '../../test/interop/redis-fixture.ts';
@@ -11,7 +12,7 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
-const fixture = await startFixture();
+const fixture = await startFixture({ dataPath: process.env['BENCH_DATA_PATH'] === 'streams' ? 'streams' : 'auto' });
 const server = await fixture.redis();
 const tls = { mode: 'verify-full', ca_cert: fixture.ca.databaseCa, server_name: 'localhost' };
 fixture.policy.put(
