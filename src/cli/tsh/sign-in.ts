@@ -90,7 +90,9 @@ export function findProfile(options: GlobalOptions, store: ProfileStore): Profil
 /** The CAs that this computer trusts: Node's, the system's (SSL_CERT_FILE, SSL_CERT_DIR), and those of NODE_EXTRA_CA_CERTS. */
 export async function systemAuthorities(): Promise<string[]> {
   const { getCACertificates, rootCertificates } = await import('node:tls');
-  return [...rootCertificates, ...getCACertificates('system'), ...getCACertificates('extra')];
+  const all = [...rootCertificates, ...getCACertificates('system'), ...getCACertificates('extra')];
+  // The same ones come by several ways, up to four times, and each costs time to read.
+  return [...new Set(all.map((pem) => pem.trim()))];
 }
 
 /** Where the API of a profile's cluster is, and what its certificate is checked against. */
