@@ -18,7 +18,7 @@ const CHOICES: readonly (readonly [label: string, events: string])[] = [
   ['Everything', ''],
   ['How sessions ended', 'client.disconnect'],
   ['Sessions', 'session.start,session.end,session.reject,client.disconnect'],
-  ['Sign-ins', 'user.login'],
+  ['Sign-ins', 'user.login,auth'],
   ['Commands and files', 'exec,scp,sftp,port'],
   ['Databases', 'db.session.start,db.session.query,db.session.end'],
   [
