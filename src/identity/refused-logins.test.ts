@@ -85,6 +85,10 @@ describe('refused logins in the audit log', () => {
     const counted = audit.events.reduce((sum, event) => sum + Number(event['attempts']), 0);
     assert.equal(counted, 5_200);
     assert.ok(audit.events.every((event) => JSON.stringify(event).length < 1_000));
+    assert.deepEqual(
+      audit.events.slice(257).map((event) => event['various']),
+      [true, true],
+    );
     // What is not counted any more makes room.
     await clock.advance(WINDOW_MS);
     const before = audit.events.length;

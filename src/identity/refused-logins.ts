@@ -30,6 +30,8 @@ export interface RefusedLogin {
 
 interface Sort {
   readonly place: string;
+  /** Whether it stands for several sorts, beyond those that are told apart. */
+  readonly various: boolean;
   /** Refusals since the last event, and the fields of the newest of them. */
   attempts: number;
   firstWallMs: number;
@@ -43,8 +45,9 @@ export interface RefusedLoginsDeps {
 }
 
 /**
- * Writes to the audit log (`auth`, T3007W) who was refused for the certificate, or for want of one. Anybody can cause one, so they are bounded: the first of a sort, which is its
- * network and its reason, is written at once; those that follow are counted, and written as one event with `attempts` every five minutes.
+ * Writes to the audit log (`auth`, T3007W) who was refused for the certificate, or for want of one. Anybody can cause that, so it is
+ * bounded: the first of a sort, which is a network and a reason, is written at once; those that follow are counted, and written as one
+ * event with `attempts` every five minutes.
  */
 export class RefusedLogins {
   readonly #deps: RefusedLoginsDeps;
@@ -69,7 +72,7 @@ export class RefusedLogins {
       'addr.remote': clientAddr,
     };
     const told = { protocol, addr: clientAddr, ...(login === undefined ? {} : { login }), reason };
-    const known = this.#known(networkOf(ipOf(clientAddr)), reason);
+    const known = this.#known(networkOf(ipOf(clientAddr)), fields.error);
     if (known !== undefined) {
       if (known.attempts++ === 0) known.firstWallMs = this.#deps.clock.wallMs();
       known.fields = fields;
@@ -105,7 +108,7 @@ export class RefusedLogins {
     }
     const key = candidates.at(-1)!;
     const owner = key === ' ' ? '' : place;
-    const sort: Sort = { place: owner, attempts: 0, firstWallMs: 0, fields: {} };
+    const sort: Sort = { place: owner, various: candidates.length > 1, attempts: 0, firstWallMs: 0, fields: {} };
     this.#sorts.set(key, sort);
     this.#perPlace.set(owner, (this.#perPlace.get(owner) ?? 0) + 1);
     this.#arm(key, sort);
@@ -129,12 +132,13 @@ export class RefusedLogins {
     this.#timers.add(timer);
   }
 
-  /** One event for all that came since the last one; it carries the newest one's fields. */
+  /** One event for all that came since the last one; it carries the newest one's fields, and `various` where others differ from it. */
   async #tell(sort: Sort): Promise<void> {
     if (sort.attempts === 0) return;
-    const { attempts, firstWallMs, fields } = sort;
+    const { attempts, firstWallMs, fields, various } = sort;
     sort.attempts = 0;
-    await this.#emit({ ...fields, attempts, first_attempt: new Date(firstWallMs).toISOString() });
+    const first = new Date(firstWallMs).toISOString();
+    await this.#emit({ ...fields, attempts, first_attempt: first, ...(various ? { various } : {}) });
   }
 
   async #emit(fields: Readonly<Record<string, unknown>>): Promise<void> {
