@@ -70,6 +70,26 @@ describe('MCS and GCC', () => {
     });
   });
 
+  test('a block that comes twice is refused: the desktop would read the other one', () => {
+    const sly = Buffer.from(CONNECT_INITIAL);
+    // The four bytes behind CS_CORE, which is as long as it says, are the header of the next block.
+    const core = sly.indexOf('01c0', sly.indexOf('Duca'), 'hex');
+    const next = core + sly.readUInt16LE(core + 2);
+    for (const [type, name] of [
+      [0xc003, 'CS_NET'],
+      [0xc001, 'CS_CORE'],
+    ] as const) {
+      const before = sly.readUInt16LE(next);
+      assert.notEqual(before, type);
+      sly.writeUInt16LE(type, next);
+      assert.throws(() => decodeConnectInitial(connect(sly).body), {
+        code: 'decode',
+        message: `GCC: ${name} comes twice`,
+      });
+      sly.writeUInt16LE(before, next);
+    }
+  });
+
   test('what the server grants', () => {
     const { type, body } = connect(CONNECT_RESPONSE);
     assert.equal(type, 'connect-response');

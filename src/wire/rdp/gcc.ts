@@ -38,7 +38,7 @@ export interface ClientSettings {
 export function decodeConnectInitial(body: Buffer): ClientSettings {
   const blocks = clientBlocks(body);
   const core = clientCore(blocks);
-  const net = blocks.find((block) => block.type === CS_NET);
+  const net = onlyBlock(blocks, CS_NET, 'CS_NET');
   const channels: string[] = [];
   if (net !== undefined) {
     if (net.data.length < 8) throw new DecodeError('CS_NET is cut short');
@@ -69,11 +69,18 @@ export function rewriteConnectInitial(frame: Buffer, selectedProtocol: number): 
 }
 
 function clientCore(blocks: readonly SettingsBlock[]): Buffer {
-  const core = blocks.find((block) => block.type === CS_CORE)?.data;
+  const core = onlyBlock(blocks, CS_CORE, 'CS_CORE')?.data;
   if (core === undefined || core.length < CORE_SERVER_SELECTED_PROTOCOL + 4) {
     throw new DecodeError('CS_CORE is missing or too old');
   }
   return core;
+}
+
+/** Of two blocks of a type one reader takes the first and another the last: a client could name other channels to the desktop than to the gateway. */
+function onlyBlock(blocks: readonly SettingsBlock[], type: number, name: string): SettingsBlock | undefined {
+  const [block, ...more] = blocks.filter((one) => one.type === type);
+  if (more.length > 0) throw new DecodeError(`GCC: ${name} comes twice`);
+  return block;
 }
 
 function clientBlocks(body: Buffer): SettingsBlock[] {
