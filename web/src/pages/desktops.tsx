@@ -122,9 +122,9 @@ function KeptLogins(props: { logins: readonly KeptLogin[]; onForget: ((login: Ke
             <span class="tag">{one.login}</span>
           ) : (
             <button type="button" class="tag" title="Forget this password" onClick={() => onForget(one)}>
+              <span class="visually-hidden">Forget the password of </span>
               {one.login}
               <span aria-hidden="true"> ×</span>
-              <span class="visually-hidden">: forget this password</span>
             </button>
           )}
         </li>
