@@ -5,6 +5,7 @@ import { existsSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import { join } from 'node:path';
+import { errorMessage } from '../src/core/errors.ts';
 import { Secret } from '../src/core/secret.ts';
 import {
   type EmbeddedPostgres,
@@ -14,6 +15,7 @@ import {
 import { parseConfigFile } from '../src/resources/index.ts';
 import type { Daemon } from '../src/server/daemon.ts';
 import { runDaemon } from '../src/server/run.ts';
+import { type DemoCluster, startCluster } from './demo/cluster.ts';
 
 const root = join(import.meta.dirname, '..');
 const dataDir = join(root, 'data');
@@ -95,6 +97,9 @@ async function prepare(daemon: Daemon): Promise<void> {
         db_labels: { '*': '*' },
         db_users: ['demo'],
         db_names: ['*'],
+        kubernetes_labels: { '*': '*' },
+        kubernetes_groups: ['demo'],
+        kubernetes_resources: [{ kind: '*', namespace: '*', name: '*', verbs: ['*'] }],
       },
       deny: {},
       options: { forward_agent: true },
@@ -119,6 +124,10 @@ async function prepare(daemon: Daemon): Promise<void> {
   await identity.invitations.accept({ token, password: new Secret(password), clientIp: '127.0.0.1' });
   const bound = context.ports()['web'];
   database = await startDatabase(daemon);
+  cluster = await startCluster(daemon, dataDir).catch((error: unknown) => {
+    console.error(`The demo goes without Kubernetes: ${errorMessage(error)}`);
+    return undefined;
+  });
   console.log(`
 Nightlatch is running: https://localhost:${bound}  (Ctrl-C ends it; its data is in data/)
 
@@ -133,7 +142,7 @@ Try this in another terminal, in this folder:
   3.  npx tctl --data-dir=data edit cnc
       Change client_idle_timeout while a session is open: it takes hold there at once.
       And: npx tctl --data-dir=data sessions ls
-${database === undefined ? '' : DATABASE_HINT}`);
+${database === undefined ? '' : DATABASE_HINT}${cluster === undefined ? '' : CLUSTER_HINT}`);
 }
 
 const DATABASE_HINT = `
@@ -142,10 +151,19 @@ There is a database too (psql is in Debian's package postgresql-client):
       npx tsh db connect demo --db-user=demo --db-name=postgres
 `;
 
+const CLUSTER_HINT = `
+And Kubernetes: a real container behind a small API server (kubectl is in Debian's package kubernetes-client):
+
+      npx tsh kube login demo
+      npx tsh kubectl exec -it web -- sh
+`;
+
 let database: EmbeddedPostgres | undefined;
+let cluster: DemoCluster | undefined;
 const firstStart = process.argv.includes('--fresh') || !existsSync(dataDir);
 if (firstStart) rmSync(dataDir, { recursive: true, force: true });
 const { config } = parseConfigFile(CONFIG, 'demo');
 await runDaemon({ config, graceMs: 5_000, onReady: prepare });
+await cluster?.close();
 await database?.stop();
 process.exit(0);

@@ -1,10 +1,11 @@
 // tsh kube against the real daemon, with real kubectl.
 import assert from 'node:assert/strict';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { type ApiServer, SERVICE_ACCOUNT_TOKEN, startApiServer } from '../../scripts/demo/cluster/api-server.ts';
 import { runCommand, startTestDaemon, type TestDaemon } from '../fixtures/daemon.ts';
-import { type ApiServer, SERVICE_ACCOUNT_TOKEN, startApiServer } from '../fixtures/kube/api-server.ts';
 import { kubectlPath } from '../fixtures/kube/kubectl.ts';
 
 const PASSWORD = 'correct horse battery staple';
@@ -19,6 +20,13 @@ describe('tsh kube', () => {
     const result = await daemon[program](args);
     assert.equal(result.status, 0, `${program} ${args.join(' ')}: ${result.stderr}`);
     return result.stdout;
+  };
+
+  const pin = () => ['--ca-pin', daemon.caPin, '--password-fd', '3'];
+  const login = async () => {
+    const args = ['login', `--proxy=${daemon.proxy}`, '--user=alice', ...pin()];
+    const { status, stderr } = await daemon.tsh(args, { fds: [PASSWORD] });
+    assert.equal(status, 0, stderr);
   };
 
   before(async () => {
@@ -70,15 +78,24 @@ describe('tsh kube', () => {
     );
     const reset = JSON.parse(await ok('tctl', 'users', 'reset', 'alice', '--format=json')) as { url: string };
     const url = reset.url.replace(/^https:\/\/[^/]+/, `https://${daemon.proxy}`);
-    const pin = ['--ca-pin', daemon.caPin, '--password-fd', '3'];
-    assert.equal((await daemon.tsh(['invite', url, ...pin], { fds: [PASSWORD] })).status, 0);
-    const login = await daemon.tsh(['login', `--proxy=${daemon.proxy}`, '--user=alice', ...pin], { fds: [PASSWORD] });
-    assert.equal(login.status, 0, login.stderr);
+    assert.equal((await daemon.tsh(['invite', url, ...pin()], { fds: [PASSWORD] })).status, 0);
+    await login();
   });
 
   after(async () => {
     await apiServer?.close();
     await daemon.stop();
+  });
+
+  test('who signs in anew gets credentials for the new key', async () => {
+    for (let i = 0; i < 2; i += 1) {
+      const { status } = JSON.parse(await ok('tsh', 'kube', 'credentials', '--kube-cluster=prod')) as {
+        status: { clientCertificateData: string; clientKeyData: string };
+      };
+      const certificate = new X509Certificate(status.clientCertificateData);
+      assert.ok(certificate.checkPrivateKey(createPrivateKey(status.clientKeyData)));
+      await login();
+    }
   });
 
   const CONFIG = `# mine

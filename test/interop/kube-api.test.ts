@@ -7,8 +7,8 @@ import http2 from 'node:http2';
 import https from 'node:https';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { type Containers, type Pod, startContainers } from '../../scripts/demo/cluster/containers.ts';
 import { NEW, OLD, until } from '../fixtures/kube/clients.ts';
-import { type Containers, type Pod, startContainers } from '../fixtures/kube/containers.ts';
 import { type KubeWorld, kubeResources, startKubeWorld } from '../fixtures/kube/world.ts';
 
 const MEBIBYTE = 1 << 20;

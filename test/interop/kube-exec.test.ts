@@ -4,8 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { type Containers, type Pod, startContainers } from '../../scripts/demo/cluster/containers.ts';
 import { CLIENTS, type KubeClient, NEW, until, withLimit } from '../fixtures/kube/clients.ts';
-import { type Containers, type Pod, startContainers } from '../fixtures/kube/containers.ts';
 import { type KubeWorld, kubeResources, startKubeWorld } from '../fixtures/kube/world.ts';
 
 const MEBIBYTE = 1 << 20;

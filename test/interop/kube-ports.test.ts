@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { type Containers, startContainers } from '../../scripts/demo/cluster/containers.ts';
 import { CLIENTS, type KubeClient, until, withLimit } from '../fixtures/kube/clients.ts';
-import { type Containers, startContainers } from '../fixtures/kube/containers.ts';
 import { type Kubectl, type KubeWorld, startKubeWorld } from '../fixtures/kube/world.ts';
 
 describe('kubectl port-forward through the gateway', { timeout: 110_000 }, () => {

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type IPty, spawn } from '@lydell/node-pty';
+import { type Containers, type Pod, startContainers } from '../../scripts/demo/cluster/containers.ts';
 import { CLIENTS, type KubeClient, NEW, OLD, until, withLimit } from '../fixtures/kube/clients.ts';
-import { type Containers, type Pod, startContainers } from '../fixtures/kube/containers.ts';
 import { kubectlPath } from '../fixtures/kube/kubectl.ts';
 import { type KubeWorld, kubeResources, startKubeWorld } from '../fixtures/kube/world.ts';
 

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
+import { type Containers, startContainers } from '../../scripts/demo/cluster/containers.ts';
 import { CLIENTS, type KubeClient, NEW_SPDY } from '../fixtures/kube/clients.ts';
-import { type Containers, startContainers } from '../fixtures/kube/containers.ts';
 import { type KubeWorld, startKubeWorld } from '../fixtures/kube/world.ts';
 
 const MEBIBYTE = 1 << 20;

@@ -1,4 +1,4 @@
-import { createPublicKey, X509Certificate } from 'node:crypto';
+import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
 import { NightlatchError } from '../../core/errors.ts';
 import type { CertificatesResponse, RouteMessage } from '../../wire/api/messages.ts';
 import type { ApiClient } from '../common/api-client.ts';
@@ -30,7 +30,7 @@ export async function routedCertificate(
   const kept = keep ? readIfThere(file) : undefined;
   const keptRoute = keep ? readIfThere(`${file}.route`) : undefined;
   if (kept !== undefined && keptRoute === JSON.stringify(route)) {
-    const expiresAtMs = endOf(kept);
+    const expiresAtMs = endOf(kept, signIn.endpoint.key!);
     if (expiresAtMs - RENEW_BEFORE_MS > Date.now()) return { certificate: kept, expiresAtMs, file };
   }
   const tlsPublicKey = createPublicKey(signIn.endpoint.key!).export({ type: 'spki', format: 'pem' });
@@ -43,9 +43,11 @@ export async function routedCertificate(
   return { ...fresh, file };
 }
 
-function endOf(pem: string): number {
+/** 0 for what is no certificate of this key: each sign-in makes a new one. */
+function endOf(pem: string, key: string): number {
   try {
-    return new X509Certificate(pem).validToDate.getTime();
+    const certificate = new X509Certificate(pem);
+    return certificate.checkPrivateKey(createPrivateKey(key)) ? certificate.validToDate.getTime() : 0;
   } catch {
     return 0;
   }
