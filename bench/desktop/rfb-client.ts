@@ -105,13 +105,19 @@ export async function connectDirect(port: number): Promise<RfbClient> {
   );
 }
 
-/** Connects through the gateway, as `alice`. */
-export async function connectThrough(port: number, desktop: string): Promise<RfbClient> {
+/** A WebSocket to the gateway for a desktop, as `alice`, that has said so. */
+export async function openSocket(port: number, desktop: string): Promise<WebSocket> {
   const client = { user: 'alice', desktop, login: 'desk', certExpiresAtMs: Date.now() + 86_400_000 };
   const query = Buffer.from(JSON.stringify(client)).toString('base64url');
   const ws = new WebSocket(`ws://127.0.0.1:${port}/?${query}`, { perMessageDeflate: false });
   await once(ws, 'open');
   ws.send('{"type":"open"}');
+  return ws;
+}
+
+/** Connects through the gateway. */
+export async function connectThrough(port: number, desktop: string): Promise<RfbClient> {
+  const ws = await openSocket(port, desktop);
   return greet(
     (data) => ws.send(data),
     (listener) => ws.on('message', (data: Buffer, binary) => binary && listener(data)),

@@ -3,7 +3,9 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
+import type { TestDesktop } from '../../test/fixtures/desktop/world.ts';
 import { startXvnc } from '../../test/fixtures/desktop/xvnc.ts';
+import { connectRdpDirect, connectRdpThrough, type RdpClient } from './rdp-client.ts';
 import { connectDirect, connectThrough, type RfbClient } from './rfb-client.ts';
 
 const MOTION_MS = 10_000;
@@ -48,6 +50,16 @@ async function watch(client: RfbClient, ms: number): Promise<number> {
   const before = client.bytes;
   await pause(ms);
   client.onData = () => undefined;
+  client.close();
+  return client.bytes - before;
+}
+
+/** What an RDP desktop in motion sends in the same time. */
+async function count(connecting: Promise<RdpClient>): Promise<number> {
+  const client = await connecting;
+  const before = client.bytes;
+  await pause(MOTION_MS);
+  client.close();
   return client.bytes - before;
 }
 
@@ -82,6 +94,39 @@ async function latencies(client: RfbClient, keys: number): Promise<number[]> {
   return times;
 }
 
+/** Bytes a minute of a desktop in motion, straight and through, and what it costs the gateway. */
+async function motion(
+  protocol: string,
+  gateway: ChildProcess,
+  watchDirect: () => Promise<number>,
+  watchThrough: () => Promise<number>,
+): Promise<string[][]> {
+  console.log(`motion: ${protocol}`);
+  const perMinute = 60_000 / MOTION_MS;
+  const bytes: { direct: number[]; through: number[]; cpu: number[] } = { direct: [], through: [], cpu: [] };
+  for (let round = 0; round < ROUNDS; round += 1) {
+    bytes.direct.push((await watchDirect()) * perMinute);
+    const before = await usage(gateway);
+    bytes.through.push((await watchThrough()) * perMinute);
+    bytes.cpu.push(((await usage(gateway)).cpuMs - before.cpuMs) * perMinute);
+  }
+  const mb = (value: number) => `${(value / 1e6).toFixed(1)} MB`;
+  return [
+    [
+      `${protocol} motion: bytes a minute`,
+      mb(median(bytes.direct)),
+      mb(median(bytes.through)),
+      'as fast as the machine gives',
+    ],
+    [
+      `${protocol} motion: CPU of the gateway a minute`,
+      '–',
+      `${(median(bytes.cpu) / 1000).toFixed(2)} s`,
+      `${(median(bytes.cpu) / (median(bytes.through) / 1e8)).toFixed(0)} ms for 100 MB`,
+    ],
+  ];
+}
+
 const rows: string[][] = [];
 const screen = await startXvnc({ security: 'None' });
 const moving = await startXvnc({
@@ -90,34 +135,33 @@ const moving = await startXvnc({
 });
 try {
   const idle = await child('idle-desktops.ts');
+  const rdp = await child('rdp-motion.ts');
+  const vnc = (name: string, port: number): TestDesktop => ({
+    name,
+    spec: { protocol: 'vnc', addr: `127.0.0.1:${port}` },
+  });
   const desktops = [
-    { name: 'screen', port: screen.port },
-    { name: 'moving', port: moving.port },
-    { name: 'idle', port: idle.port },
+    vnc('screen', screen.port),
+    vnc('moving', moving.port),
+    vnc('idle', idle.port),
+    { name: 'rdp', spec: { addr: `127.0.0.1:${rdp.port}`, tls: { mode: 'insecure' } } },
   ];
   const { process: gateway, port } = await child('gateway-process.ts', JSON.stringify(desktops));
 
-  const bytes: { direct: number[]; through: number[]; cpu: number[] } = { direct: [], through: [], cpu: [] };
-  console.log('motion');
-  for (let round = 0; round < ROUNDS; round += 1) {
-    const direct = await connectDirect(moving.port);
-    bytes.direct.push((await watch(direct, MOTION_MS)) * (60_000 / MOTION_MS));
-    direct.close();
-    const through = await connectThrough(port, 'moving');
-    const before = await usage(gateway);
-    bytes.through.push((await watch(through, MOTION_MS)) * (60_000 / MOTION_MS));
-    bytes.cpu.push(((await usage(gateway)).cpuMs - before.cpuMs) * (60_000 / MOTION_MS));
-    through.close();
-  }
-  const mb = (value: number) => `${(value / 1e6).toFixed(1)} MB`;
+  const onVnc = (connecting: Promise<RfbClient>) => connecting.then((client) => watch(client, MOTION_MS));
   rows.push(
-    ['motion: bytes a minute', mb(median(bytes.direct)), mb(median(bytes.through)), 'as fast as the machine gives'],
-    [
-      'motion: CPU of the gateway a minute',
-      '–',
-      `${(median(bytes.cpu) / 1000).toFixed(2)} s`,
-      `${(median(bytes.cpu) / (median(bytes.through) / 1e8)).toFixed(0)} ms for 100 MB`,
-    ],
+    ...(await motion(
+      'VNC',
+      gateway,
+      () => onVnc(connectDirect(moving.port)),
+      () => onVnc(connectThrough(port, 'moving')),
+    )),
+    ...(await motion(
+      'RDP',
+      gateway,
+      () => count(connectRdpDirect(rdp.port)),
+      () => count(connectRdpThrough(port, 'rdp')),
+    )),
   );
 
   console.log('keys');
@@ -174,9 +218,10 @@ writeFileSync(
   new URL('../results/desktop.md', import.meta.url),
   `# Desktops: \`npm run bench:desktop\`
 
-A raw VNC client to Xvnc straight, and through the gateway's WebSocket with the real session layer; interleaved, medians of ${ROUNDS} runs.
+A raw VNC client to Xvnc, and a raw RDP client to a server that plays a recorded set-up and then sends pictures of 16 kB inside TLS: straight, and through
+the gateway's WebSocket with the real session layer; interleaved, medians of ${ROUNDS} runs.
 Everything shares the machine: ${cpus().length} cores, ${cpus()[0]!.model.replace(/ \d+-Core.*/, '')}, Node ${process.version},
-load ${loadavg()[0]!.toFixed(0)} at the end. A short run. The motion is a terminal that scrolls, in raw encoding: more bytes than any real desktop.
+load ${loadavg()[0]!.toFixed(0)} at the end. A short run. VNC's motion is a terminal that scrolls, in raw encoding, RDP's is as much as the\nclient takes: more bytes than any real desktop.
 
 ${table}
 `,
