@@ -125,6 +125,10 @@ describe('access to Kubernetes', () => {
     assert.deepEqual(both.identityFor(object('pods/dev/x')).groups, ['viewers', 'admins']);
     assert.deepEqual(both.identityFor(object('secrets/prod/x')).groups, ['viewers']);
     assert.equal(both.unrestricted, false);
+    // All namespaces are looked into as the role that may; its own the other looks into as itself.
+    assert.deepEqual(both.identityFor(object('pods//', 'list')).groups, ['viewers']);
+    assert.deepEqual(both.identityFor(object('pods/dev/', 'list')).groups, ['viewers', 'admins']);
+    assert.deepEqual(grant(admin).identityFor(object('pods//', 'list')).groups, ['admins']);
   });
 
   test('what cannot be filtered needs the whole collection', () => {

@@ -33,7 +33,10 @@ export interface KubeGrant {
    * filtered, and so is `create`, which the caller checks again with the name in the body. Any other verb needs all of the collection.
    */
   permits(object: KubeObject): boolean;
-  /** To impersonate for a request about an object: users and groups of the roles that allow it, and of no other. */
+  /**
+   * To impersonate for a request about an object: users and groups of the roles that allow it, and of no other. For a collection those of the
+   * roles that allow all of it, where there are such: what another role allows in a part of it is asked for there.
+   */
   identityFor(object: KubeObject): { readonly users: readonly string[]; readonly groups: readonly string[] };
 }
 
@@ -86,9 +89,9 @@ export function checkKubeAccess(
     role[side].kubernetes_resources.map((resource) => resourceRule(role, resource, traits, side));
   const deny = roles.flatMap((role) => rulesOf(role, 'deny'));
   const allow = granting.map((role) => ({ role, rules: rulesOf(role, 'allow') }));
-  const allowing = (object: KubeObject): HeldRole[] => {
+  const allowing = (object: KubeObject, inPart = true): HeldRole[] => {
     // Anything else on a collection must be allowed as a whole, and no part of it be denied.
-    const partial = object.name === '' && PARTIAL_VERBS.includes(object.verb);
+    const partial = inPart && object.name === '' && PARTIAL_VERBS.includes(object.verb);
     if (deny.some((rule) => (partial ? rule.covers(object) : rule.reaches(object)))) return [];
     return allow
       .filter(
@@ -106,7 +109,8 @@ export function checkKubeAccess(
     unrestricted: deny.length === 0 && allow.every(({ rules }) => rules.some((rule) => rule.everything)),
     permits: (object) => allowing(object).length > 0,
     identityFor: (object) => {
-      const { users, groups } = identity(allowing(object));
+      const covering = allowing(object, false);
+      const { users, groups } = identity(covering.length > 0 ? covering : allowing(object));
       return { users, groups };
     },
   };
