@@ -1,5 +1,5 @@
 // A client and a server that speak just enough of the MySQL protocol to test a gateway between them. They share no code with it but the codecs.
-import net from 'node:net';
+import type net from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CAPABILITY, OFFERED_CAPABILITIES } from '../../src/wire/mysql/capabilities.ts';
 import { COMMAND } from '../../src/wire/mysql/commands.ts';
@@ -9,6 +9,7 @@ import {
   encodeHandshakeV10,
 } from '../../src/wire/mysql/handshake.ts';
 import { decodeError, encodePacket, MARK } from '../../src/wire/mysql/packets.ts';
+import { TargetServer } from './db-subject.ts';
 
 const OK = Buffer.from([0, 0, 0, 2, 0, 0, 0]);
 const EOF = Buffer.from([0xfe, 0, 0, 2, 0]);
@@ -133,35 +134,14 @@ export class TargetConnection {
 }
 
 /** The target: accepts everybody, answers OK, and ends connections by `KILL`. */
-export class TargetServer {
-  readonly connections: TargetConnection[] = [];
-  readonly #server: net.Server;
-  #threadId = 10;
-
-  private constructor(server: net.Server) {
-    this.#server = server;
-    server.on('connection', (socket) => {
-      const kill = (id: number): void => {
-        this.connections.find((one) => one.threadId === id)?.socket.destroy();
-      };
-      this.connections.push(new TargetConnection(socket, ++this.#threadId, kill));
-    });
-  }
-
-  static async listen(): Promise<TargetServer> {
-    const server = net.createServer().listen(0, '127.0.0.1');
-    await new Promise((resolve) => server.once('listening', resolve));
-    return new TargetServer(server);
-  }
-
-  get port(): number {
-    return (this.#server.address() as net.AddressInfo).port;
-  }
-
-  async close(): Promise<void> {
-    for (const { socket } of this.connections) socket.destroy();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
+export function listenAsTarget(): Promise<TargetServer<TargetConnection>> {
+  let threadId = 10;
+  return TargetServer.listen((socket, all) => {
+    const kill = (id: number): void => {
+      all.find((one) => one.threadId === id)?.socket.destroy();
+    };
+    return new TargetConnection(socket, ++threadId, kill);
+  });
 }
 
 /** A client: logs in, sends commands, keeps what it was told. */

@@ -1,8 +1,9 @@
 // A client and a server that speak just enough of RESP to test a gateway between them.
-import net from 'node:net';
+import type net from 'node:net';
 import type { Duplex } from 'node:stream';
 import { ReplyTap } from '../../src/wire/redis/reply-tap.ts';
 import { decodeCommandHead } from '../../src/wire/redis/resp.ts';
+import { TargetServer } from './db-subject.ts';
 
 /** A connection at the target. */
 export class TargetConnection {
@@ -64,29 +65,8 @@ export class TargetConnection {
 }
 
 /** The target: takes everybody in and answers OK. */
-export class TargetServer {
-  readonly connections: TargetConnection[] = [];
-  readonly #server: net.Server;
-
-  private constructor(server: net.Server) {
-    this.#server = server;
-    server.on('connection', (socket) => this.connections.push(new TargetConnection(socket)));
-  }
-
-  static async listen(): Promise<TargetServer> {
-    const server = net.createServer().listen(0, '127.0.0.1');
-    await new Promise((resolve) => server.once('listening', resolve));
-    return new TargetServer(server);
-  }
-
-  get port(): number {
-    return (this.#server.address() as net.AddressInfo).port;
-  }
-
-  async close(): Promise<void> {
-    for (const { socket } of this.connections) socket.destroy();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
+export function listenAsTarget(): Promise<TargetServer<TargetConnection>> {
+  return TargetServer.listen((socket) => new TargetConnection(socket));
 }
 
 /** A client: sends commands and keeps what it was told. */

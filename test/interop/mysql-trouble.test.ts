@@ -7,7 +7,7 @@ import { createMysqlGateway, type MysqlGateway } from '../../src/gateways/mysql/
 import { CAPABILITY, OFFERED_CAPABILITIES } from '../../src/wire/mysql/capabilities.ts';
 import { encodeHandshakeV10, encodeSslRequest } from '../../src/wire/mysql/handshake.ts';
 import { encodeError, encodePacket } from '../../src/wire/mysql/packets.ts';
-import { query, SmallClient, TargetServer } from '../compliance/mysql-peers.ts';
+import { listenAsTarget, query, SmallClient } from '../compliance/mysql-peers.ts';
 import { MARIADB } from '../fixtures/db/mariadb.ts';
 import { run, until } from '../fixtures/db/programs.ts';
 import {
@@ -151,7 +151,7 @@ describe('MySQL servers that misbehave', () => {
   });
 
   test('garbage in the middle of a result ends the session', async () => {
-    const target = await TargetServer.listen();
+    const target = await listenAsTarget();
     servers.push(target);
     world.policy.put(databaseAt('mysql', target.port));
     const client = new SmallClient(net.connect(door.port, '127.0.0.1'));

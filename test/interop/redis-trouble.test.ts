@@ -5,7 +5,7 @@ import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import tls from 'node:tls';
 import { createRedisGateway, type RedisGateway } from '../../src/gateways/redis/gateway.ts';
 import { encodeCommand } from '../../src/wire/redis/resp.ts';
-import { SmallClient, TargetServer } from '../compliance/redis-peers.ts';
+import { listenAsTarget, SmallClient } from '../compliance/redis-peers.ts';
 import { run, until } from '../fixtures/db/programs.ts';
 import {
   databaseAt,
@@ -105,7 +105,7 @@ describe('Redis servers that misbehave', () => {
     ['a length that cannot be', '$99999999999\r\n'],
   ] as const) {
     test(`${what} in the middle ends the session`, async () => {
-      const target = await TargetServer.listen();
+      const target = await listenAsTarget();
       servers.push(target);
       world.policy.put(databaseAt('redis', target.port));
       const client = connect();
@@ -120,7 +120,7 @@ describe('Redis servers that misbehave', () => {
   }
 
   test('a client that breaks the protocol is told, and reaches nothing with it', async () => {
-    const target = await TargetServer.listen();
+    const target = await listenAsTarget();
     servers.push(target);
     world.policy.put(databaseAt('redis', target.port));
     const client = connect();
