@@ -1,21 +1,23 @@
 // `npm run bench:kube`: the Kubernetes gateway beside the same kubectl straight to the API server, interleaved. The table goes to
-// bench/results/kube.md. `--short` measures less, `--only=requests|bulk|idle` a part.
+// bench/results/kube.md, where what is written below the first `##` stays. `--short` measures less; `--only=requests|bulk|idle` a part, and only prints it.
 import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import os from 'node:os';
+import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import tls, { type TLSSocket } from 'node:tls';
 import { encodeFrame, WS_PING } from '../../src/wire/websocket/frames.ts';
 import { kubectlPath } from '../../test/fixtures/kube/kubectl.ts';
 import { requestUpgrade } from '../../test/fixtures/kube/peers.ts';
+import { type Haproxy, startHaproxy } from './haproxy.ts';
 
 const before = os.loadavg();
 const short = process.argv.includes('--short');
 const ROUNDS = short ? 3 : 5;
-const BULK = short ? 256 << 20 : 1 << 30;
+const BULK = short ? 512 << 20 : 1 << 30;
 const GETS = short ? 20 : 100;
 const IDLE = 1_000;
 const IDLE_SECONDS = short ? 15 : 60;
@@ -87,20 +89,36 @@ async function feed(stream: NodeJS.WritableStream, length: number): Promise<void
   stream.end();
 }
 
+interface Comparison {
+  readonly direct: number;
+  readonly through: number;
+  readonly cpuMs: number;
+  /** The same through HAProxy, where it was asked for. */
+  readonly peer?: { readonly through: number; readonly cpuMs: number };
+}
+
 async function compare(
   measure: (kubeconfig: string) => Promise<number>,
   rounds: number,
-): Promise<{ direct: number; through: number; cpuMs: number }> {
+  peer?: { readonly haproxy: Haproxy; readonly kubeconfig: string },
+): Promise<Comparison> {
   const direct: number[] = [];
   const through: number[] = [];
-  let cpuMs = 0;
+  const peers: number[] = [];
+  const cpus: number[] = [];
+  const peerCpus: number[] = [];
   for (let i = 0; i < rounds; i += 1) {
     direct.push(await measure(ready.direct));
     const before = (await usage()).cpuAfterMs;
     through.push(await measure(ready.through));
-    cpuMs += (await usage()).cpuMs - before;
+    cpus.push((await usage()).cpuMs - before);
+    if (peer === undefined) continue;
+    const atStart = peer.haproxy.cpuMs();
+    peers.push(await measure(peer.kubeconfig));
+    peerCpus.push(peer.haproxy.cpuMs() - atStart);
   }
-  return { direct: median(direct), through: median(through), cpuMs: cpuMs / rounds };
+  const result = { direct: median(direct), through: median(through), cpuMs: median(cpus) };
+  return peer === undefined ? result : { ...result, peer: { through: median(peers), cpuMs: median(peerCpus) } };
 }
 
 async function requests(): Promise<void> {
@@ -148,6 +166,19 @@ async function requests(): Promise<void> {
 }
 
 async function bulk(): Promise<void> {
+  const haproxy = await startHaproxy({
+    folder: ready.folder,
+    apiPort: ready.apiPort,
+    keyPem: ready.serverKeyPem,
+    certPem: ready.serverCertPem,
+    caPem: ready.caPem,
+  });
+  const kubeconfig = join(ready.folder, 'haproxy-kubeconfig');
+  writeFileSync(
+    kubeconfig,
+    readFileSync(ready.direct, 'utf8').replace(`:${ready.apiPort}`, `:${haproxy?.port ?? ready.apiPort}`),
+  );
+  const peer = haproxy === undefined ? undefined : { haproxy, kubeconfig };
   for (const [name, env] of [
     ['WebSocket', {}],
     ['SPDY', { KUBECTL_REMOTE_COMMAND_WEBSOCKETS: 'false' }],
@@ -159,17 +190,24 @@ async function bulk(): Promise<void> {
             ? kubectl(kubeconfig, ['exec', 'web-0', '--', 'source', String(BULK)], { env })
             : kubectl(kubeconfig, ['exec', '-i', 'web-0', '--', 'sink'], { env, input: BULK }),
         ROUNDS,
+        peer,
       );
       const rate = (ms: number): number => BULK / 1e6 / (ms / 1000);
+      const cost = (cpuMs: number): string => `${(cpuMs / (BULK / 1e9) / 1000).toFixed(2)} s CPU/GB`;
+      const beside =
+        result.peer === undefined
+          ? ''
+          : `; HAProxy ${(result.direct / result.peer.through).toFixed(2)} ×, ${cost(result.peer.cpuMs)}`;
       row(
         `exec ${name}, ${BULK >> 20} MiB ${way}`,
         `${rate(result.direct).toFixed(0)} MB/s`,
         `${rate(result.through).toFixed(0)} MB/s`,
-        `${(result.direct / result.through).toFixed(2)} × direct; gateway ${(result.cpuMs / (BULK / 1e9) / 1000).toFixed(2)} s CPU/GB`,
+        `${(result.direct / result.through).toFixed(2)} × direct, ${cost(result.cpuMs)}${beside}`,
         '≥ 0.9 ×',
       );
     }
   }
+  await haproxy?.stop();
 }
 
 /** What two TLS connections cost in this runtime without anything of the gateway. */
@@ -266,21 +304,27 @@ async function idle(): Promise<void> {
   for (const socket of sockets) socket.destroy();
 }
 
+const only = process.argv.find((argument) => argument.startsWith('--only='))?.slice(7);
 try {
-  const only = process.argv.find((argument) => argument.startsWith('--only='))?.slice(7);
   for (const part of [requests, bulk, idle]) if (only === undefined || only === part.name) await part();
 } finally {
+  const exit = once(gateway, 'exit');
   gateway.send('stop');
+  await exit;
 }
 
+if (only !== undefined) process.exit();
 const table = [['', 'direct', 'through the gateway', 'result', 'target'], ['---', '---', '---', '---', '---'], ...rows];
+const results = new URL('../results/kube.md', import.meta.url);
+const written = readFileSync(results, 'utf8');
+const notes = written.includes('\n## ') ? written.slice(written.indexOf('\n## ')) : '';
 writeFileSync(
-  new URL('../results/kube.md', import.meta.url),
+  results,
   `# Kubernetes: \`npm run bench:kube\`
 
 kubectl 1.35.2 straight to the API server and through the gateway, interleaved, medians of ${ROUNDS} runs. Gateway, API server (a source and a
 sink without a container) and kubectl share the machine: ${os.cpus().length} cores, ${os.cpus()[0]?.model.trim()}, Node ${process.version}; load ${before.map((one) => one.toFixed(0)).join(', ')} before the start.${short ? ' A short run.' : ''}
 
 ${table.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}
-`,
+${notes}`,
 );
