@@ -54,7 +54,7 @@ const shape = {
   db_labels: doc(labelMatchers, 'Databases, by label.').optional(),
   db_users: doc(templated, 'Users in databases; `*` for any.').optional(),
   db_names: doc(templated, 'Databases on a server; `*` for any.').optional(),
-  db_replication: doc(flag, 'The replication protocol of PostgreSQL.', { default: 'no' }).optional(),
+  db_replication: doc(flag, 'The replication protocols of PostgreSQL and MySQL.', { default: 'no' }).optional(),
   kubernetes_labels: doc(labelMatchers, 'Kubernetes clusters, by label.').optional(),
   kubernetes_groups: doc(templated, 'Groups to impersonate.').optional(),
   kubernetes_users: doc(templated, 'Users to impersonate.').optional(),

@@ -8,15 +8,12 @@ import { TLSSocket } from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
 import { deadline } from './db-deadline.ts';
+import { type Slab, SlabPool } from './db-slabs.ts';
 
 /** One read buffer for all connections: what is in it is passed on, or copied, before the next read. */
 const READ_BUFFER_BYTES = 64 * 1024;
 /** A direction reads no more while so much waits to be written, in bytes. */
 const MAX_QUEUED_BYTES = 128 * 1024;
-/** Nine full TLS records, what Node's TLS hands to the network in one call: what made reading stop, and a record more. */
-const SLAB_BYTES = 144 * 1024;
-/** Slabs that are kept for later. */
-const MAX_SPARE_SLABS = 32;
 /** A TLS record of full length (RFC 8446 section 5.1): behind it there is most likely another. */
 const FULL_RECORD_BYTES = 16 * 1024;
 
@@ -51,44 +48,6 @@ function handleOf(stream: Duplex): StreamHandle | undefined {
   if (!(stream instanceof net.Socket) || stream.destroyed) return undefined;
   const handle = (stream as unknown as { _handle?: StreamHandle | null })._handle;
   return typeof handle?.useUserBuffer === 'function' && typeof handle.writeBuffer === 'function' ? handle : undefined;
-}
-
-/** A piece of memory that waiting bytes are copied to. */
-class Slab {
-  readonly #bytes = Buffer.allocUnsafeSlow(SLAB_BYTES);
-  used = 0;
-
-  get free(): number {
-    return this.#bytes.length - this.used;
-  }
-
-  get content(): Buffer {
-    return this.#bytes.subarray(0, this.used);
-  }
-
-  /** Copies what fits, from `offset` on; returns how much that was. */
-  append(bytes: Buffer, offset: number): number {
-    const taken = bytes.copy(this.#bytes, this.used, offset);
-    this.used += taken;
-    return taken;
-  }
-}
-
-/**
- * Slabs to be used again. With fresh memory for each chunk the garbage collector would run for a fifth of the relay's time, since it
- * is memory outside its heap that it is woken by.
- */
-class SlabPool {
-  readonly #free: Slab[] = [];
-
-  take(): Slab {
-    return this.#free.pop() ?? new Slab();
-  }
-
-  giveBack(slab: Slab): void {
-    slab.used = 0;
-    if (this.#free.length < MAX_SPARE_SLABS) this.#free.push(slab);
-  }
 }
 
 /** One direction between two sockets. */
