@@ -124,6 +124,29 @@ describe('faults around kubectl exec', { timeout: 200_000 }, () => {
       await nothingAtApi();
     });
 
+    test(`${client.name}: an API server that stands still while it is sent input`, async () => {
+      const kubectl = await exec(client, ['ready']);
+      const stdin = kubectl.child.stdin!;
+      stdin.on('error', () => undefined);
+      const piece = Buffer.alloc(65_536, 'x');
+      let stuck = false;
+      const feed = (): void => {
+        stuck = false;
+        while (stdin.writable && stdin.write(piece));
+        stuck = true;
+      };
+      stdin.on('drain', feed);
+      feed();
+      try {
+        api.kill('SIGSTOP');
+        await toldOnTime(kubectl, performance.now());
+        assert.ok(stuck, 'input is taken without end');
+      } finally {
+        api.kill('SIGCONT');
+      }
+      await nothingAtApi();
+    });
+
     test(`${client.name}: no network any more between gateway and API server`, async () => {
       const kubectl = await exec(client, ['ready']);
       try {
