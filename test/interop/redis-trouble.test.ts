@@ -192,6 +192,20 @@ describe('Redis clients before their login', () => {
     });
   }
 
+  test('a client that has proven who it is and says nothing, as pools do, gets its session as the default user', async () => {
+    const { certPem, keyPem } = await fixture.client();
+    const client = tls.connect({
+      port: fixture.port,
+      host: '127.0.0.1',
+      ca: fixture.ca.tlsHostCa,
+      servername: 'localhost',
+      cert: certPem,
+      key: keyPem,
+    });
+    assert.match(await everything(client), /-ERR cannot reach the database/);
+    assert.equal(fixture.audit.last('session.start')!['login'], 'default');
+  });
+
   test('1,000 clients that never finish: a bounded number is kept, none for long, and others come in', async () => {
     const sockets = Array.from({ length: 1_000 }, () => net.connect(fixture.port, '127.0.0.1'));
     let closed = 0;

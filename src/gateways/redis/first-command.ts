@@ -31,10 +31,11 @@ function userIn(bytes: Buffer): string | undefined | null {
 }
 
 /**
- * Reads until the client's first command is known, and pauses the stream.
+ * Reads until the client's first command is known, and pauses the stream. A client that has said nothing by the time that `patience` is aborted
+ * names nobody: pools open connections ahead of their use.
  * @throws {DecodeError} for what is no command; {NightlatchError} `unavailable` when the client goes, `limit_exceeded` when it floods.
  */
-export function readFirstCommand(stream: Duplex): Promise<FirstCommand> {
+export function readFirstCommand(stream: Duplex, patience: AbortSignal): Promise<FirstCommand> {
   return new Promise((resolve, reject) => {
     let bytes: Buffer = Buffer.alloc(0);
     const settle = (act: () => void): void => {
@@ -42,6 +43,7 @@ export function readFirstCommand(stream: Duplex): Promise<FirstCommand> {
       stream.off('data', onData);
       stream.off('end', onGone);
       stream.off('close', onGone);
+      patience.removeEventListener('abort', onSilence);
       act();
     };
     const onData = (chunk: Buffer): void => {
@@ -57,6 +59,10 @@ export function readFirstCommand(stream: Duplex): Promise<FirstCommand> {
     };
     const onGone = (): void =>
       settle(() => reject(new NightlatchError('unavailable', 'the connection was closed during the login')));
+    const onSilence = (): void => {
+      if (bytes.length === 0) settle(() => resolve({ user: undefined, bytes }));
+    };
+    patience.addEventListener('abort', onSilence);
     stream.on('data', onData);
     stream.on('end', onGone);
     stream.on('close', onGone);

@@ -8,11 +8,12 @@ import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
 import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
+import { deadline } from '../common/db-deadline.ts';
 import { FastPathSearch } from '../common/db-fast-path.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
 import { type ConnectionDeps, failure, RedisConnection, refuse } from './connection.ts';
-import { readFirstCommand } from './first-command.ts';
+import { type FirstCommand, readFirstCommand } from './first-command.ts';
 
 /** Content type of a TLS handshake record, the first byte of a ClientHello (RFC 8446, section 5.1). */
 const TLS_HANDSHAKE_BYTE = 0x16;
@@ -155,7 +156,7 @@ class Gateway implements RedisGateway {
   async #login(stream: Duplex, clientAddr: string, pending: PendingConnection, identity: Identity): Promise<void> {
     const first =
       identity.route?.dbUser === undefined
-        ? await readFirstCommand(stream)
+        ? await this.#firstCommand(stream)
         : { user: undefined, bytes: Buffer.alloc(0) };
     const connection = new RedisConnection(this.#connections, {
       stream,
@@ -165,6 +166,16 @@ class Gateway implements RedisGateway {
       early: first.bytes,
     });
     await connection.run(() => pending.done());
+  }
+
+  async #firstCommand(stream: Duplex): Promise<FirstCommand> {
+    const patienceMs = (this.#deps.limits ?? DEFAULT_LIMITS).timeoutMs / 2;
+    const patience = deadline(this.#deps.clock, patienceMs, 'no command came', new AbortController().signal);
+    try {
+      return await readFirstCommand(stream, patience.signal);
+    } finally {
+      patience.clear();
+    }
   }
 }
 
