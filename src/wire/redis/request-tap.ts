@@ -211,8 +211,13 @@ export class RequestTap {
   }
 
   #expect(reply: PendingReply): void {
-    if (this.#replies === 'on') this.#tracker.sent(reply);
-    else if (this.#replies === 'skip') this.#replies = 'on';
+    if (this.#replies === 'on') {
+      this.#tracker.sent(reply);
+      return;
+    }
+    // What came of it decides what may follow, and nobody would say.
+    if (reply.done !== undefined) throw new DecodeError('a SELECT whose answer is switched off (CLIENT REPLY)');
+    if (this.#replies === 'skip') this.#replies = 'on';
   }
 
   /** Arguments go by. Returns where it stopped: at the command's end or the chunk's. */

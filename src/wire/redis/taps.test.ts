@@ -327,4 +327,16 @@ describe('subscriptions, MONITOR, HELLO and switched-off answers', () => {
     assert.throws(() => taps().back.push(Buffer.from('+OK\r\n')), DecodeError);
     taps().back.push(Buffer.from('-ERR max number of clients reached\r\n'));
   });
+
+  test('a command whose answer has to be known does not pass while answers are switched off', () => {
+    const select: RequestListener['decide'] = (name, args) =>
+      name === 'SELECT'
+        ? { replace: encodeCommand(...args!), replies: [{ answer: { kind: 'plain' }, counts: true, done: () => {} }] }
+        : undefined;
+    for (const mode of ['OFF', 'SKIP']) {
+      const { front } = taps({ decide: select });
+      front.push(encodeCommand('CLIENT', 'REPLY', mode));
+      assert.throws(() => front.push(encodeCommand('SELECT', '1')), DecodeError);
+    }
+  });
 });
