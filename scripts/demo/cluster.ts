@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Daemon } from '../../src/server/daemon.ts';
-import { startApiServer } from './cluster/api-server.ts';
+import { type ApiServer, startApiServer } from './cluster/api-server.ts';
 import { startContainers, whatContainersLack } from './cluster/containers.ts';
 
 /** The demo's Kubernetes cluster. */
@@ -18,9 +18,14 @@ export interface DemoCluster {
 export async function startCluster({ context }: Daemon, dataDir: string): Promise<DemoCluster | undefined> {
   if (whatContainersLack() !== undefined) return undefined;
   const containers = await startContainers();
+  let api: ApiServer | undefined;
+  const close = async (): Promise<void> => {
+    await api?.close();
+    await containers.close();
+  };
   try {
     const token = randomBytes(24).toString('base64url');
-    const api = await startApiServer({ ...(await context.ca.mintTlsServer(['localhost'])), containers, token });
+    api = await startApiServer({ ...(await context.ca.mintTlsServer(['localhost'])), containers, token });
     api.addPod(await containers.runPod('default', 'web', [{ name: 'main' }]));
     const kubeconfig = join(dataDir, 'demo-cluster.kubeconfig');
     writeFileSync(kubeconfig, gatewayKubeconfig(api.port, token, context.ca.tlsHostCa), { mode: 0o600 });
@@ -32,14 +37,9 @@ export async function startCluster({ context }: Daemon, dataDir: string): Promis
         spec: { kubeconfig_file: kubeconfig },
       },
     ]);
-    return {
-      async close() {
-        await api.close();
-        await containers.close();
-      },
-    };
+    return { close };
   } catch (error) {
-    await containers.close();
+    await close();
     throw error;
   }
 }
