@@ -67,7 +67,8 @@ export function errorText(error: unknown): string {
   return error instanceof Error ? sentence(error.message) : String(error);
 }
 
-function sentence(text: string): string {
+/** A text as a sentence of its own. */
+export function sentence(text: string): string {
   const capital = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?:]$/.test(capital.trim()) ? capital : `${capital}.`;
 }

@@ -139,7 +139,7 @@ export function AuditPage() {
             <tbody>
               {events.map((event) => (
                 <tr key={event.uid}>
-                  <th scope="row">
+                  <th scope="row" class="text">
                     <span>
                       {event.event} <span class={toneOf(event)}>{event.code}</span>
                     </span>
@@ -147,9 +147,11 @@ export function AuditPage() {
                   <td data-label="Time" class="nowrap">
                     {moment(Date.parse(event.time))}
                   </td>
-                  <td data-label="Who">{String(event['user'] ?? '')}</td>
-                  <td data-label="What">
-                    <span class="wrap-anywhere">{summaryOf(event)}</span>
+                  <td data-label="Who" class="name">
+                    {String(event['user'] ?? '')}
+                  </td>
+                  <td data-label="What" class="text">
+                    <span>{summaryOf(event)}</span>
                   </td>
                   <td>
                     <button type="button" class="button slim" onClick={() => setShown(event)}>

@@ -54,10 +54,12 @@ export function DesktopsPage() {
               {rows.map(({ name, desktop }) => (
                 <tr key={name}>
                   <th scope="row">
-                    <span class="wrap-anywhere">{name}</span>
+                    <span>{name}</span>
                   </th>
-                  <td data-label="Protocol">{desktop && textOf(desktop.spec, 'protocol').toUpperCase()}</td>
-                  <td data-label="Address" class="wrap-anywhere">
+                  <td data-label="Protocol">
+                    {desktop && <span class="tag">{textOf(desktop.spec, 'protocol') || 'rdp'}</span>}
+                  </td>
+                  <td data-label="Address" class="name">
                     {desktop === undefined ? <span class="quiet">not registered</span> : textOf(desktop.spec, 'addr')}
                   </td>
                   <td data-label="Passwords kept for">

@@ -282,8 +282,8 @@ function Sessions({ sessions }: { sessions: readonly ReportedSession[] }) {
                 <th scope="row">
                   <span>{one.user}</span>
                 </th>
-                <td data-label="Target">
-                  <span class="wrap-anywhere">
+                <td data-label="Target" class="name">
+                  <span>
                     {one.login}@{one.target} <span class="tag">{one.protocol}</span>
                   </span>
                 </td>

@@ -54,10 +54,10 @@ export function RolesPage() {
               {roles.data.map((role) => (
                 <tr key={role.metadata.name}>
                   <th scope="row">
-                    <span>
+                    <div>
                       {role.metadata.name}
-                      <span class="quiet small"> {role.metadata.description}</span>
-                    </span>
+                      <div class="quiet small">{role.metadata.description}</div>
+                    </div>
                   </th>
                   <td data-label="Allows">
                     <Conditions side={role.spec['allow']} />

@@ -20,7 +20,8 @@ export function SignInPage() {
     document.title = 'Sign in · Nightlatch';
     first.current?.focus();
   }, []);
-  const factor = ping.data?.secondFactor ?? 'on';
+  // Nothing is offered before it is known what is asked for; a gateway that does not say may ask for either.
+  const factor = ping.data?.secondFactor ?? (ping.error === undefined ? 'off' : 'on');
   const byCode = factor === 'otp' || factor === 'on';
   const byKey = factor === 'webauthn' || factor === 'on';
 
@@ -105,7 +106,7 @@ export function SignInPage() {
             </Field>
           )}
           <Problem error={action.error ?? ping.error} />
-          {byCode && (
+          {(byCode || !byKey) && (
             <button class="button primary" type="submit" disabled={action.busy || ping.loading}>
               Sign in
             </button>
@@ -118,11 +119,6 @@ export function SignInPage() {
               onClick={withKey}
             >
               Sign in with a passkey
-            </button>
-          )}
-          {!byCode && !byKey && (
-            <button class="button primary" type="submit" disabled={action.busy}>
-              Sign in
             </button>
           )}
         </form>

@@ -9,7 +9,8 @@ const NARROW = 560;
 const HEIGHT = 200;
 const LEFT = 34;
 const BOTTOM = 22;
-const TOP = 8;
+/** Room for the name of a limit, above the bars. */
+const TOP = 18;
 
 /** A chart of bars as SVG; what it shows is also there as a table for who does not see it. */
 export function BarChart(props: {
@@ -75,7 +76,7 @@ export function BarChart(props: {
               y1={TOP}
               y2={HEIGHT - BOTTOM}
             />
-            <text x={LEFT + limitAfter * step - 5} y={TOP + 10} text-anchor="end">
+            <text x={LEFT + limitAfter * step} y={TOP - 6} text-anchor="middle">
               {limitLabel}
             </text>
           </g>

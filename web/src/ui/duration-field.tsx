@@ -23,9 +23,11 @@ export function DurationField(props: {
   const { label, hint, value, disabled = false, onInput } = props;
   const problem = durationProblem(value);
   const read = problem === undefined && value.trim() !== '' ? parseDuration(value.trim()) : undefined;
-  const meaning = read === undefined ? 'not set' : read === 0 ? 'never' : formatDuration(read);
+  // The placeholder says of an empty field that it is not set.
+  const meaning = read === undefined ? [] : [read === 0 ? 'never' : formatDuration(read)];
+  const about = [...(hint === undefined ? [] : [hint]), ...meaning].join(' · ');
   return (
-    <Field label={label} {...(problem === undefined ? {} : { problem })} hint={`${hint ? `${hint} · ` : ''}${meaning}`}>
+    <Field label={label} {...(problem === undefined ? {} : { problem })} hint={about}>
       {(ids) => (
         <input
           {...ids}

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { sentence } from '../core/api.ts';
 import { clock, limit } from '../core/format.ts';
 import { hrefOf } from '../core/router.tsx';
 
@@ -78,7 +79,7 @@ export function StageEnd(props: { text: string; again: string; onAgain: () => vo
   return (
     <div class="stage-end" role="alertdialog" aria-label="Session ended" aria-describedby="stage-end-text">
       <div class="stage-card">
-        <p id="stage-end-text">{text}</p>
+        <p id="stage-end-text">{sentence(text)}</p>
         {children}
         <div class="row">
           <button ref={button} type="button" class="button primary" onClick={onAgain}>

@@ -20,7 +20,9 @@ export function TargetActions({ target, onCommand }: { target: TargetMessage; on
               target="_blank"
               rel="noreferrer"
             >
-              <span class="visually-hidden">Connect to {target.displayName} as </span>
+              {index === 0 ? 'Connect ' : <span class="visually-hidden">Connect </span>}
+              <span class="visually-hidden">to {target.displayName} </span>
+              {index === 0 ? 'as ' : <span class="visually-hidden">as </span>}
               {login}
             </a>
           ))
