@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { EVENTS } from '../../audit/catalog.ts';
-import { DecodeError, errorMessage, NightlatchError } from '../../core/errors.ts';
+import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import { Secret } from '../../core/secret.ts';
 import { checkDesktopAccess } from '../../policy/access.ts';
 import type { EffectiveIdlePolicy } from '../../policy/idle-policy.ts';
@@ -21,6 +21,7 @@ import { parseOpenMessage } from './control-codec.ts';
 import type { DesktopProblem } from './control-messages.ts';
 import { DesktopError } from './desktop-error.ts';
 import type { DesktopClient, DesktopGatewayDeps } from './gateway.ts';
+import { type Connected, endAndClose, joinSides } from './join.ts';
 import { abortable, connectRdp } from './rdp-connect.ts';
 import { RdpRelay } from './rdp-relay.ts';
 import type { DesktopRelay, RelayEvents } from './relay.ts';
@@ -31,14 +32,6 @@ import { VncRelay } from './vnc-relay.ts';
 const OPENING_MS = 10_000;
 /** For reaching and signing in to the desktop, up to its being usable. */
 const CONNECT_MS = 45_000;
-
-/** What one side of a connected desktop is: where its bytes go, and what looks at them on the way. */
-interface Connected {
-  readonly upstream: Duplex;
-  readonly relay: DesktopRelay;
-  /** What the desktop had sent already. */
-  readonly rest: Buffer;
-}
 
 /** One desktop in one browser, from the accepted WebSocket to both sides closed. */
 export class DesktopConnection implements SessionControl {
@@ -238,49 +231,21 @@ export class DesktopConnection implements SessionControl {
     });
   }
 
-  /** Joins both sides: from here on bytes flow, each side no faster than the other takes them. */
-  #join(session: Session, { upstream, relay, rest }: Connected): void {
-    const browser = this.#browser;
+  #join(session: Session, connected: Connected): void {
+    const { relay } = connected;
     this.#relay = relay;
-    const broken = (side: string, error: unknown): void => {
-      const text = error instanceof DecodeError ? error.message : errorMessage(error);
-      this.#deps.log.warn('a desktop session broke its protocol', { sid: session.id, side, error: text });
-      void session.end('error', `the ${side} broke the protocol: ${text}`);
-    };
-    const toBrowser = (chunk: Buffer): void => {
-      if (this.#ending) return;
-      try {
-        let flowing = true;
-        for (const piece of relay.fromServer(chunk)) flowing = browser.send(piece);
-        if (!flowing) upstream.pause();
-      } catch (error) {
-        broken('desktop', error);
-      }
-    };
-    browser.onDrain = () => {
-      if (!this.#ending) upstream.resume();
-    };
-    upstream.on('data', toBrowser);
-    upstream.on('drain', () => browser.resume());
-    upstream.on('error', (error) => {
-      this.#deps.log.debug('the connection to a desktop broke', { sid: session.id, error: errorMessage(error) });
+    joinSides(this.#browser, connected, {
+      isEnding: () => this.#ending,
+      broken: (side, error) => {
+        const text = errorMessage(error);
+        this.#deps.log.warn('a desktop session broke its protocol', { sid: session.id, side, error: text });
+        void session.end('error', `the ${side} broke the protocol: ${text}`);
+      },
+      upstreamFailed: (error) => {
+        this.#deps.log.debug('the connection to a desktop broke', { sid: session.id, error: errorMessage(error) });
+      },
+      upstreamClosed: () => void session.end('target_closed', relay.serverReason),
     });
-    upstream.on('close', () => void session.end('target_closed', relay.serverReason));
-    upstream.on('end', () => void session.end('target_closed', relay.serverReason));
-    if (rest.length > 0) toBrowser(rest);
-    browser.pipe((bytes) => {
-      if (this.#ending) return;
-      try {
-        let flowing = true;
-        for (const piece of relay.fromClient(bytes)) flowing = upstream.write(piece);
-        if (!flowing) browser.pause();
-      } catch (error) {
-        broken('browser', error);
-      }
-    });
-    upstream.resume();
-    // It may have gone while the browser was greeted, with nobody to hear it.
-    if (upstream.destroyed) void session.end('target_closed', relay.serverReason);
   }
 
   /** What went wrong before the session was usable, or after it was opened. */
@@ -364,7 +329,7 @@ export class DesktopConnection implements SessionControl {
       }
     }
     this.#browser.close(end.text);
-    await Promise.all([this.#browser.closed, upstream === undefined ? undefined : closed(upstream)]);
+    await Promise.all([this.#browser.closed, upstream === undefined ? undefined : endAndClose(upstream)]);
   }
 
   abort(): void {
@@ -373,19 +338,6 @@ export class DesktopConnection implements SessionControl {
     this.#browser.terminate();
     this.#upstream?.destroy();
   }
-}
-
-/** Ends a stream after what was written to it, and resolves when it is closed. */
-function closed(stream: Duplex): Promise<void> {
-  return new Promise((resolve) => {
-    if (stream.destroyed) {
-      resolve();
-      return;
-    }
-    stream.once('close', () => resolve());
-    stream.resume();
-    stream.end(() => stream.destroy());
-  });
 }
 
 /** The RDCleanPath request, which must be for the desktop that the session is for: the gateway goes nowhere else. */
