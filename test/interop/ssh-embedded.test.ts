@@ -124,6 +124,26 @@ describe('the embedded SSH node', { timeout: 110_000 }, () => {
     assert.equal((await ssh.ended).stdout, 'done\n');
   });
 
+  test('a socket of the daemon is not reached by forwarding it', async (t) => {
+    if (process.getuid?.() !== 0) return t.diagnostic('the daemon and the login are one account here');
+    const secret = net.createServer((socket) => socket.end('for the daemon alone')).listen(lab.path('secret.sock'));
+    await once(secret, 'listening');
+    const ssh = lab.ssh('-L', `${lab.path('forwarded.sock')}:${lab.path('secret.sock')}`, 'games@web', 'cat');
+    await until(() => existsSync(lab.path('forwarded.sock')), 'the client to listen', 30_000);
+    const socket = net.connect(lab.path('forwarded.sock')).setEncoding('utf8');
+    let told = '';
+    socket
+      .on('error', () => {})
+      .on('data', (text) => {
+        told += text;
+      });
+    await new Promise((resolve) => socket.once('close', resolve));
+    ssh.child.stdin!.end();
+    await ssh.ended;
+    secret.close();
+    assert.equal(told, '');
+  });
+
   test('sftp and scp', async () => {
     const data = randomBytes(1_000_000);
     writeFileSync(lab.path('up'), data);

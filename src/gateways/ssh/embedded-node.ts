@@ -1,4 +1,4 @@
-import { chownSync, mkdtempSync, rmSync } from 'node:fs';
+import { chownSync, mkdtempSync, rmdirSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -100,7 +100,7 @@ class EmbeddedPeer implements PacketPeer {
     this.#host.close();
     for (const listener of this.#listeners.values()) listener.close();
     this.#listeners.clear();
-    if (this.#agentDir !== undefined) rmSync(this.#agentDir, { recursive: true, force: true });
+    if (this.#agentDir !== undefined) removeAgentDir(this.#agentDir);
   }
 
   #open(type: string, data: Buffer): OpenAnswer {
@@ -112,6 +112,13 @@ class EmbeddedPeer implements PacketPeer {
         return { later: joinConnection(net.connect({ host, port, allowHalfOpen: true })) };
       }
       case 'direct-streamlocal@openssh.com':
+        // The connection would be made by the daemon, with the daemon's rights: its own socket for administration, among others.
+        if (!this.#account.own) {
+          return {
+            refuse: OPEN_FAILURE.ADMINISTRATIVELY_PROHIBITED,
+            text: 'sockets are forwarded for the account of the daemon only',
+          };
+        }
         return { later: joinConnection(net.connect({ path: new SshReader(data).utf8(1024), allowHalfOpen: true })) };
       default:
         return { refuse: OPEN_FAILURE.UNKNOWN_CHANNEL_TYPE, text: 'unknown channel type' };
@@ -189,7 +196,8 @@ class EmbeddedPeer implements PacketPeer {
     });
     server.on('error', (error) => this.#deps.log.warn('no agent forwarding', { error: errorMessage(error) }));
     server.listen(path);
-    if (!this.#account.own) for (const file of [dir, path]) chownSync(file, this.#account.uid, this.#account.gid);
+    // The folder last: until then its new owner cannot put a link in the socket's place.
+    if (!this.#account.own) for (const file of [path, dir]) chownSync(file, this.#account.uid, this.#account.gid);
     this.#listeners.set(path, server);
     this.#agentSocket = path;
     return true;
@@ -209,6 +217,8 @@ class EmbeddedPeer implements PacketPeer {
   async #listen(request: GlobalRequest): Promise<boolean | Buffer> {
     const { host, port } = decodeForwardAddress(request.data);
     if (!LOOPBACK.includes(host) || port > 0xffff || this.#listeners.has(`${host}:${port}`)) return false;
+    // As with sshd: what only root may listen on, only root has forwarded.
+    if (port > 0 && port < 1024 && this.#account.uid !== 0) return false;
     const server = net.createServer({ allowHalfOpen: true });
     const bound = new Promise<number>((resolve, reject) => {
       server.once('error', reject);
@@ -253,6 +263,20 @@ function joinStreams(channel: LocalChannel, socket: Duplex): void {
   socket.on('error', () => {});
   socket.once('close', () => channel.end(() => channel.destroy()));
   channel.once('close', () => socket.destroy());
+}
+
+/** Nothing in the folder but the socket: it belongs to the account, which may have put there what the daemon must not follow. */
+function removeAgentDir(dir: string): void {
+  try {
+    unlinkSync(join(dir, 'agent'));
+  } catch {
+    // Closing the socket has removed it, or its owner has.
+  }
+  try {
+    rmdirSync(dir);
+  } catch {
+    // What else is in it is its owner's.
+  }
 }
 
 function setVariable(variables: Record<string, string>, request: ChannelRequest): boolean {

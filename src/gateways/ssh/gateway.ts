@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
+import { networkOf } from '../../identity/attempt-limits.ts';
 import type { RefusedLogins } from '../../identity/refused-logins.ts';
 import { ipOf } from '../../identity/source-address.ts';
 import type { CertAuthority } from '../../identity/types.ts';
@@ -186,7 +187,7 @@ class Gateway implements SshGateway {
   /** Counts the connection among those that are not authenticated, and cuts it if that lasts too long. */
   #beforeAuth(transport: SshTransport, clientIp: string): { release(): void } {
     const { clock, loginGraceMs = LOGIN_GRACE_MS } = this.#deps;
-    const leave = this.#preAuth.enter(clientIp, () => transport.abort());
+    const leave = this.#preAuth.enter(networkOf(clientIp), () => transport.abort());
     const timer: Timer = clock.at(clock.now() + loginGraceMs, () => {
       void transport.disconnect(DISCONNECT.BY_APPLICATION, 'authentication took too long');
     });

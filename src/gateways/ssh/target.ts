@@ -60,6 +60,7 @@ export async function connectTarget(request: TargetRequest, deps: TargetDeps): P
   const addr = node.spec.addr;
   if (addr === undefined) throw new NightlatchError('bad_parameter', `node "${node.spec.hostname}" has no address`);
   const check = hostKeyCheck(node, deps.ca);
+  signal.throwIfAborted();
   const transport = new SshTransport({
     stream: deps.connect(addr),
     clock: deps.clock,
