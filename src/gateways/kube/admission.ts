@@ -5,7 +5,7 @@ import { checkKubeAccess, type KubeGrant } from '../../policy/kube-access.ts';
 import type { PolicySnapshot } from '../../policy/snapshot.ts';
 import type { KubeCluster } from '../../resources/index.ts';
 import type { Authorization } from '../../session/types.ts';
-import { headerValues, type Impersonation, type RawHeaders } from './headers.ts';
+import { headerText, headerValues, type Impersonation, type RawHeaders } from './headers.ts';
 import { describeRequest, type KubeRequestInfo, kubeObject } from './request-info.ts';
 import type { KubeFailure } from './status.ts';
 
@@ -79,10 +79,12 @@ export function admit(
   if (cluster === undefined) return { ok: false, reason: 'it is not registered any more' };
   const grant = checkKubeAccess(snapshot, { user: identity.user, cluster });
   if (!grant.allowed) return { ok: false, reason: grant.reason };
-  const impersonation = chooseImpersonation(identity.user, grant, headers);
-  if (typeof impersonation === 'string') return { ok: false, reason: impersonation };
-  if (info.isResource && !isSelfReview(info) && !grant.permits(kubeObject(info)))
+  const aboutObject = info.isResource && !isSelfReview(info);
+  if (aboutObject && !grant.permits(kubeObject(info)))
     return { ok: false, reason: `no role allows ${describeRequest(info)} (kubernetes_resources)` };
+  const may = aboutObject ? grant.identityFor(kubeObject(info)) : grant;
+  const impersonation = chooseImpersonation(identity.user, may, headers);
+  if (typeof impersonation === 'string') return { ok: false, reason: impersonation };
   return { ok: true, grant, impersonation };
 }
 
@@ -94,9 +96,13 @@ function isSelfReview(info: KubeRequestInfo): boolean {
  * Whom the gateway says to act for. `Impersonate-User` and `Impersonate-Group` of the client (`kubectl --as`) never reach the API server; they may
  * choose among what the roles allow. To ignore any other would run a command with more rights than its user asked for, so that one is refused.
  */
-function chooseImpersonation(user: string, grant: KubeGrant, headers: RawHeaders): Impersonation | string {
-  const [asked] = headerValues(headers, 'impersonate-user');
-  const askedGroups = headerValues(headers, 'impersonate-group');
+export function chooseImpersonation(
+  user: string,
+  grant: Pick<KubeGrant, 'users' | 'groups'>,
+  headers: RawHeaders,
+): Impersonation | string {
+  const [asked] = headerValues(headers, 'impersonate-user').map(headerText);
+  const askedGroups = headerValues(headers, 'impersonate-group').map(headerText);
   if (asked !== undefined && !grant.users.includes(asked)) return `no role allows to act as Kubernetes user "${asked}"`;
   const foreign = askedGroups.find((group) => !grant.groups.includes(group));
   if (foreign !== undefined) return `no role allows to act as Kubernetes group "${foreign}"`;

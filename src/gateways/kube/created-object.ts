@@ -8,6 +8,14 @@ export type CreatedObject =
   | { readonly ok: true; readonly name: string; readonly namespace: string; readonly body: Buffer }
   | { readonly ok: false; readonly reason: string };
 
+/** Large integers would lose digits as numbers. */
+function keepNumber(_key: string, value: unknown, ...[context]: unknown[]): unknown {
+  return typeof value === 'number' ? rawJSON((context as { source: string }).source) : value;
+}
+
+/** Part of V8 since Node 22; TypeScript's library does not know it yet. */
+const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown };
+
 /** The API server puts five characters behind a `generateName`. */
 const GENERATED_SUFFIX = '00000';
 
@@ -28,13 +36,15 @@ export async function createdObjectName(body: Readable): Promise<CreatedObject> 
     const value = JSON.parse(bytes.toString('utf8')) as {
       metadata?: { name?: unknown; generateName?: unknown; namespace?: unknown };
     };
+    // Of a member that comes twice one reader takes the last, and Go merges both: the API server gets what was read here, numbers as they stand.
+    const body = Buffer.from(JSON.stringify(JSON.parse(bytes.toString('utf8'), keepNumber)));
     const { name, generateName, namespace } = value.metadata ?? {};
     const generated = typeof generateName === 'string' && generateName !== '' ? generateName + GENERATED_SUFFIX : '';
     return {
       ok: true,
       name: typeof name === 'string' && name !== '' ? name : generated,
       namespace: typeof namespace === 'string' ? namespace : '',
-      body: bytes,
+      body,
     };
   } catch {
     return { ok: false, reason: 'a restricted role creates objects in JSON, so that their names can be checked' };

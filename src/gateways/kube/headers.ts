@@ -1,3 +1,5 @@
+import { NightlatchError } from '../../core/errors.ts';
+
 /** Header name and value pairs in the order and spelling in which they came, as Node's `rawHeaders`. */
 export type RawHeaders = readonly string[];
 
@@ -58,10 +60,26 @@ export function upstreamHeaders(
     headers.push(raw[i]!, raw[i + 1]!);
   }
   for (const [name, value] of Object.entries(replaced)) if (value !== '') headers.push(name, value);
-  headers.push('Impersonate-User', impersonation.user);
-  for (const group of impersonation.groups) headers.push('Impersonate-Group', group);
+  headers.push('Impersonate-User', headerBytes(impersonation.user));
+  for (const group of impersonation.groups) headers.push('Impersonate-Group', headerBytes(group));
   if (authorization !== undefined) headers.push('Authorization', authorization);
   return headers;
+}
+
+/**
+ * A text as a header carries it: its bytes in UTF-8, a character each, which is how Node writes header values. Without this a name's
+ * characters would be cut to their low bytes: `ł` would become `B`, and others a line break.
+ * @throws {NightlatchError} `bad_parameter` for control characters, which no name has.
+ */
+function headerBytes(text: string): string {
+  if (/[\u0000-\u001f\u007f]/.test(text))
+    throw new NightlatchError('bad_parameter', 'a Kubernetes name has control characters');
+  return Buffer.from(text, 'utf8').toString('latin1');
+}
+
+/** The text of a header value as Node reads it, a character a byte. */
+export function headerText(value: string): string {
+  return Buffer.from(value, 'latin1').toString('utf8');
 }
 
 /** Headers for the client, without those of the upstream connection. */

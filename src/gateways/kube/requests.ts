@@ -5,7 +5,7 @@ import { EVENTS } from '../../audit/catalog.ts';
 import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import type { KubeGrant } from '../../policy/kube-access.ts';
 import type { Session, SessionControl, SessionEnd } from '../../session/types.ts';
-import { admit, authorizer, lockText } from './admission.ts';
+import { admit, authorizer, chooseImpersonation, lockText } from './admission.ts';
 import { type KubeCall, type KubeContext, kubeAuditFields, sessionTarget } from './context.ts';
 import { createdObjectName } from './created-object.ts';
 import { downstreamHeaders, headerValues, type Impersonation, upstreamHeaders } from './headers.ts';
@@ -42,7 +42,8 @@ export async function handleRequest(context: KubeContext, call: KubeCall, http: 
       message: `access to kube_cluster "${cluster}" denied: ${reason}`,
     });
   if (!admission.ok) return denied(admission.reason);
-  const { grant, impersonation } = admission;
+  const { grant } = admission;
+  let { impersonation } = admission;
   const locked = lockText(snapshot, context.clock, {
     user: call.identity.user,
     login: impersonation.user,
@@ -66,6 +67,9 @@ export async function handleRequest(context: KubeContext, call: KubeCall, http: 
     const object = { ...kubeObject(info), name: created.name, namespace: info.namespace || namespace };
     if (!grant.permits(object))
       return denied(`no role allows ${describeRequest({ ...info, name: created.name })} (kubernetes_resources)`);
+    const chosen = chooseImpersonation(call.identity.user, grant.identityFor(object), call.headers);
+    if (typeof chosen === 'string') return denied(chosen);
+    impersonation = chosen;
     body = created.body;
   }
   const lasting = lastingReason(call);
