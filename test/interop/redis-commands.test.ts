@@ -176,6 +176,18 @@ describe('Redis: every kind of command against a real server', () => {
     await ask(admin, ['ACL', 'SETUSER', 'default', 'off']);
   });
 
+  test('a transaction does not hide which database is selected', async () => {
+    fixture.policy.put(role({}, { db_names: ['2', '3'] }));
+    const client = await connect();
+    assert.equal(await ask(client, ['SELECT', '2']), '+OK\r\n');
+    assert.equal(await ask(client, ['MULTI']), '+OK\r\n');
+    assert.match(await ask(client, ['SELECT', '3']), /^-ERR SELECT within MULTI/);
+    assert.equal(await ask(client, ['DISCARD']), '+OK\r\n');
+    fixture.policy.put(role({}, { db_names: ['3'] }));
+    await client.closed;
+    assert.equal(lastCause(), 'access_revoked');
+  });
+
   test('db_names are the numbers that may be selected', async () => {
     fixture.policy.put(role({}, { db_names: ['2', '3'] }));
     const client = await connect();
@@ -195,7 +207,7 @@ describe('Redis: every kind of command against a real server', () => {
     assert.match(await ask(client, ['SELECT', '02']), /^-ERR invalid DB index/);
     assert.equal(await ask(client, ['COPY', 'k', 'k', 'DB', '3']), ':1\r\n');
     await ask(client, ['MULTI']);
-    assert.match(await ask(client, ['SELECT', '0']), /^-NOPERM/);
+    assert.match(await ask(client, ['MOVE', 'k', '0']), /^-NOPERM/);
     assert.match(await ask(client, ['EXEC']), /^-EXECABORT/);
     fixture.policy.put(role({}, { db_names: ['3'] }));
     await client.closed;

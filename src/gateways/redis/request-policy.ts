@@ -27,7 +27,13 @@ export interface RequestRights {
  * its kin may name. What scripts do is for the Redis user's rules (ACL) to say.
  */
 export function requestPolicy(rights: RequestRights): RequestListener['decide'] {
+  /** Commands are collected (MULTI). */
+  let collecting = false;
   return (name, args) => {
+    if (name === 'MULTI') collecting = true;
+    else if (name === 'EXEC' || name === 'DISCARD' || name === 'RESET') collecting = false;
+    // `+QUEUED` says nothing of the database that is selected in the end: EXEC may be aborted.
+    if (name === 'SELECT' && collecting) return refusal('ERR', 'SELECT within MULTI does not go through the gateway');
     if (rights.selected() === undefined && !KEYLESS_COMMANDS.has(name))
       return refusal('NOPERM', 'no database is selected that you may use: select one first (SELECT)');
     if (args === undefined) return undefined;

@@ -113,11 +113,13 @@ function decodeInline(bytes: Buffer, start: number): CommandHead | undefined {
     throw new DecodeError('an inline command without end');
   if (feed < 0) return undefined;
   const end = feed > start && bytes[feed - 1] === 13 ? feed - 1 : feed;
+  // Servers end the line at different places then, and would read another command than was checked.
+  if (bytes.subarray(start, end).includes(0)) throw new DecodeError('an inline command with a NUL');
   const args = splitWords(bytes.subarray(start, end));
   return { count: args.length, args, next: feed + 1 };
 }
 
-const SPACE = new Set([0x20, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0]);
+const SPACE = new Set([0x20, 0x09, 0x0a, 0x0b, 0x0c, 0x0d]);
 const ESCAPES: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, b: 8, a: 7 };
 
 /** @throws {DecodeError} for quotes that do not match. */

@@ -232,6 +232,7 @@ describe('following what a Redis client sends', () => {
       '*99999999\r\n',
       '*1x\r\n',
       'GET "a\r\n',
+      'SELECT 3\0 x\r\n',
       '*2\r\n$3\r\nGET\r\n$abc\r\n',
       `*1\r\n$${'1'.repeat(20)}\r\n`,
     ])
