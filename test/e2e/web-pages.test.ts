@@ -13,6 +13,7 @@ const PAGES = [
   ['report', 'Idle report'],
   ['users', 'Users'],
   ['roles', 'Roles'],
+  ['desktops', 'Desktops'],
   ['locks', 'Locks'],
   ['nowhere', 'There is no such page'],
 ] as const;
