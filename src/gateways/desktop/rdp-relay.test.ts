@@ -107,6 +107,30 @@ describe('the RDP relay', () => {
     assert.equal(seen.input, before + 1);
   });
 
+  test('dynamic channels for devices stay shut, whoever claims that they are open', () => {
+    const { made, play } = relay();
+    play(RDP_SETUP);
+    const name = (text: string) => Buffer.from(`${text}\0`).toString('hex');
+    const create = (id: string, text: string) =>
+      encodeSendDataIndication(1005, hex(`21000000 03000000 10 ${id} ${name(text)}`));
+    const graphics = create('05', 'Microsoft::Windows::RDS::Graphics');
+    assert.deepEqual(made.fromServer(graphics), [graphics]);
+    const accepted = encodeSendDataRequest(1006, 1005, hex('06000000 03000000 10 05 00000000'));
+    assert.deepEqual(made.fromClient(accepted), [accepted]);
+    for (const shut of ['URBDRC', 'PNPDR', 'RDCamera_Device_Enumerator', 'AUDIO_INPUT', 'RDPDR']) {
+      assert.deepEqual(made.fromServer(create('09', shut)), [], shut);
+      assert.deepEqual(made.fromClient(encodeSendDataRequest(1006, 1005, hex('06000000 03000000 10 09 00000000'))), []);
+      assert.deepEqual(made.fromClient(encodeSendDataRequest(1006, 1005, hex('08000000 01000000 30 09 01020304'))), []);
+      assert.deepEqual(made.fromClient(encodeSendDataRequest(1006, 1005, hex('08000000 02000000 05060708'))), []);
+      assert.deepEqual(made.fromClient(encodeSendDataRequest(1006, 1005, hex('08000000 03000000 70 09 010203'))), []);
+    }
+    const compressed = encodeSendDataRequest(1006, 1005, hex('08000000 03002000 30 05 010203'));
+    assert.deepEqual(made.fromClient(compressed), []);
+    // An id that is given to a channel that is shut is shut as well.
+    made.fromServer(create('05', 'URBDRC'));
+    assert.deepEqual(made.fromClient(accepted), []);
+  });
+
   test('the order of a connection is demanded: nothing before the Client Info, and no second name', () => {
     const input = hex('04 04 00 1e');
     assert.throws(() => relay().made.fromClient(input), /before the connection is set up/);
@@ -117,6 +141,7 @@ describe('the RDP relay', () => {
     assert.throws(() => made.fromClient(encodeSendDataRequest(1006, 1003, Buffer.alloc(40))), /Client Info belongs/);
     assert.deepEqual(made.fromClient(encodeSendDataRequest(1006, 1004, Buffer.alloc(40))), []);
     made.fromClient(RDP_SETUP[info]!.data);
+    assert.deepEqual(made.fromClient(RDP_SETUP[info]!.data), [], 'a second Client Info is dropped');
     assert.throws(() => made.fromClient(RDP_SETUP[0]!.data), { code: 'decode' });
     assert.throws(() => made.fromServer(rdpFrame('server', /^030000..02f0807f66/)), /second Connect-Response/);
     assert.throws(() => made.fromClient(hex('47455420')), { code: 'decode' });

@@ -1,7 +1,7 @@
 import type { EndCause } from '../../audit/events.ts';
 import { DecodeError } from '../../core/errors.ts';
 import type { SessionEnd } from '../../session/types.ts';
-import { isClientInfo, type RdpLogon, rewriteClientInfo } from '../../wire/rdp/client-info.ts';
+import { isClientInfo, isLicensing, type RdpLogon, rewriteClientInfo } from '../../wire/rdp/client-info.ts';
 import { type RdpFrame, RdpFrameSplitter } from '../../wire/rdp/frames.ts';
 import { decodeConnectInitial, decodeConnectResponse, rewriteConnectInitial } from '../../wire/rdp/gcc.ts';
 import { decodeFastPathInput, decodeSlowPathInput } from '../../wire/rdp/input.ts';
@@ -27,10 +27,8 @@ import {
   CB_FILECONTENTS_RESPONSE,
   CB_FORMAT_DATA_RESPONSE,
   decodeClipboardChunk,
-  decodeDynamicChannelChunk,
-  INPUT_CHANNEL,
-  isTouchEvent,
 } from '../../wire/rdp/virtual-channel.ts';
+import { DynamicChannels } from './dynamic-channels.ts';
 import type { DesktopRelay, RelayEvents } from './relay.ts';
 
 export interface RdpRelayOptions {
@@ -71,9 +69,10 @@ export class RdpRelay implements DesktopRelay {
   #ioChannelId = 0;
   #messageChannelId: number | undefined;
   #shareId: number | undefined;
+  /** The desktop has begun: its first Demand Active has come. */
+  #demanded = false;
   #ready = false;
-  /** Dynamic channels for touch and pen. */
-  readonly #inputChannels = new Set<number>();
+  readonly #dynamicChannels = new DynamicChannels();
   serverReason: string | undefined;
 
   constructor(options: RdpRelayOptions) {
@@ -139,6 +138,8 @@ export class RdpRelay implements DesktopRelay {
       this.#phase = 'active';
       return encodeSendDataRequest(initiator, channelId, rewriteClientInfo(data, this.#options.logon));
     }
+    // Until the desktop begins, a client has nothing to send but licensing; a second Client Info would name somebody else.
+    if (!this.#demanded) return isLicensing(data) ? frame : undefined;
     const share = decodeSharePdu(data);
     if (share.type === 'data' && share.pduType2 === PDUTYPE2_INPUT) {
       if (share.compressed || decodeSlowPathInput(share.body).person) this.#options.events.input();
@@ -170,6 +171,7 @@ export class RdpRelay implements DesktopRelay {
     const share = decodeSharePdu(data);
     switch (share.type) {
       case 'demand-active':
+        this.#demanded = true;
         this.#shareId = share.shareId;
         break;
       case 'deactivate-all':
@@ -195,8 +197,10 @@ export class RdpRelay implements DesktopRelay {
     const name = this.#channels?.get(channelId);
     if (name === 'cliprdr') return this.#clipboard(direction, frame, data);
     if (name === undefined || !PASSED_CHANNELS.has(name)) return undefined;
-    if (name === 'drdynvc') this.#dynamicChannel(direction, data);
-    return frame;
+    if (name !== 'drdynvc') return frame;
+    const verdict = this.#dynamicChannels.judge(direction, data);
+    if (verdict === 'touch') this.#options.events.input();
+    return verdict === 'drop' ? undefined : frame;
   }
 
   #clipboard(direction: 'send' | 'receive', frame: Buffer, data: Buffer): Buffer | undefined {
@@ -209,16 +213,6 @@ export class RdpRelay implements DesktopRelay {
       events.work();
     }
     return frame;
-  }
-
-  #dynamicChannel(direction: 'send' | 'receive', data: Buffer): void {
-    const message = decodeDynamicChannelChunk(data);
-    if (direction === 'receive') {
-      if (message.type === 'create' && message.name === INPUT_CHANNEL) this.#inputChannels.add(message.channelId);
-      if (message.type === 'close') this.#inputChannels.delete(message.channelId);
-    } else if (message.type === 'data' && this.#inputChannels.has(message.channelId) && isTouchEvent(message.data)) {
-      this.#options.events.input();
-    }
   }
 }
 

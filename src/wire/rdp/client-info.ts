@@ -3,6 +3,7 @@ import type { Secret } from '../../core/secret.ts';
 
 /** SEC_INFO_PKT of the basic security header (MS-RDPBCGR 2.2.8.1.1.2.1). */
 const SEC_INFO_PKT = 0x0040;
+const SEC_LICENSE_PKT = 0x0080;
 const SEC_ENCRYPT = 0x0008;
 const INFO_AUTOLOGON = 0x0008;
 const INFO_UNICODE = 0x0010;
@@ -26,6 +27,11 @@ export interface RdpLogon {
 /** Whether the data of an MCS Send Data Request on the IO channel is the Client Info PDU. */
 export function isClientInfo(data: Buffer): boolean {
   return data.length >= STRINGS && (data.readUInt16LE(0) & SEC_INFO_PKT) !== 0;
+}
+
+/** Whether a PDU in the phase of licensing is a licensing message (MS-RDPBCGR 2.2.1.12), and nothing else. */
+export function isLicensing(data: Buffer): boolean {
+  return data.length >= 4 && (data.readUInt16LE(0) & (SEC_LICENSE_PKT | SEC_INFO_PKT)) === SEC_LICENSE_PKT;
 }
 
 /** User and domain in a Client Info PDU; for tests and for what a client claims. @throws {DecodeError} */

@@ -38,23 +38,38 @@ export type DynamicChannelMessage =
   | { readonly type: 'create'; readonly channelId: number; readonly name: string }
   | { readonly type: 'data'; readonly channelId: number; readonly data: Buffer }
   | { readonly type: 'close'; readonly channelId: number }
+  /** Goes on with the message of an earlier chunk. */
+  | { readonly type: 'continued' }
+  /** By the compression of the static channel: nothing is known of it. */
+  | { readonly type: 'compressed' }
+  /** Of no channel: capabilities, soft synchronisation. */
   | { readonly type: 'other' };
 
 const CMD_CREATE = 1;
 const CMD_DATA_FIRST = 2;
 const CMD_DATA = 3;
 const CMD_CLOSE = 4;
+const CMD_DATA_FIRST_COMPRESSED = 6;
+const CMD_DATA_COMPRESSED = 7;
+const COMMANDS_OF_CHANNELS = new Set([
+  CMD_CREATE,
+  CMD_DATA_FIRST,
+  CMD_DATA,
+  CMD_CLOSE,
+  CMD_DATA_FIRST_COMPRESSED,
+  CMD_DATA_COMPRESSED,
+]);
 const ID_BYTES = [1, 2, 4];
 
-/** Decodes one `drdynvc` chunk; messages that are spread over chunks or compressed are `other`. @throws {DecodeError} */
+/** Decodes one `drdynvc` chunk. The data of compressed messages is left as it is. @throws {DecodeError} */
 export function decodeDynamicChannelChunk(data: Buffer): DynamicChannelMessage {
   const flags = chunkFlags(data);
-  if ((flags & CHANNEL_FLAG_FIRST) === 0 || (flags & PACKET_COMPRESSED) !== 0 || data.length <= CHUNK_HEADER) {
-    return { type: 'other' };
-  }
+  if ((flags & PACKET_COMPRESSED) !== 0) return { type: 'compressed' };
+  if ((flags & CHANNEL_FLAG_FIRST) === 0) return { type: 'continued' };
+  if (data.length <= CHUNK_HEADER) return { type: 'other' };
   const header = data[CHUNK_HEADER]!;
   const command = header >> 4;
-  if (command < CMD_CREATE || command > CMD_CLOSE) return { type: 'other' };
+  if (!COMMANDS_OF_CHANNELS.has(command)) return { type: 'other' };
   const idBytes = ID_BYTES[header & 3];
   if (idBytes === undefined) throw new DecodeError('drdynvc: channel id of an unknown size');
   let offset = CHUNK_HEADER + 1;
@@ -66,12 +81,14 @@ export function decodeDynamicChannelChunk(data: Buffer): DynamicChannelMessage {
       const end = data.indexOf(0, offset);
       return { type: 'create', channelId, name: data.toString('latin1', offset, end < 0 ? data.length : end) };
     }
-    case CMD_DATA_FIRST: {
+    case CMD_DATA_FIRST:
+    case CMD_DATA_FIRST_COMPRESSED: {
       const lengthBytes = ID_BYTES[(header >> 2) & 3];
       if (lengthBytes === undefined) throw new DecodeError('drdynvc: length of an unknown size');
       return { type: 'data', channelId, data: data.subarray(Math.min(data.length, offset + lengthBytes)) };
     }
     case CMD_DATA:
+    case CMD_DATA_COMPRESSED:
       return { type: 'data', channelId, data: data.subarray(offset) };
     default:
       return { type: 'close', channelId };
