@@ -4,8 +4,8 @@ import { describe, test } from 'node:test';
 import { FakeClock, settle } from '../../../test/fixtures/fake-clock.ts';
 import { NightlatchError } from '../../core/errors.ts';
 import { DbAdmission } from './db-admission.ts';
-import { deadline } from './db-deadline.ts';
 import { DbReader } from './db-reader.ts';
+import { deadline } from './deadline.ts';
 
 describe('connections that have not signed in', () => {
   test('are dropped when their time is over, each at its own', async () => {

@@ -3,8 +3,8 @@ import { errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import { formatDuration } from '../../resources/index.ts';
 import type { Session, SessionEnd, SilenceGuard } from '../../session/types.ts';
-import type { FastPath } from './db-fast-path.ts';
-import { DbRelay, type DbRelayHandlers, finishStream } from './db-relay.ts';
+import type { FastPath } from './fast-path.ts';
+import { finishStream, StreamRelay, type StreamRelayHandlers } from './stream-relay.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -60,10 +60,10 @@ export interface CommandRelayOptions {
  * A session of commands and answers: relays, reports activity, puts the gateway's answers in the place of the server's, and ends at a message
  * boundary. The session's timers are in session/; here is none.
  */
-export class DbCommandRelay implements DbRelayHandlers {
+export class DbCommandRelay implements StreamRelayHandlers {
   readonly #options: CommandRelayOptions;
   readonly #taps: CommandTaps;
-  readonly #relay: DbRelay;
+  readonly #relay: StreamRelay;
   /** Work has been reported as begun to the session. */
   #working = false;
   /** Work ends when the client's connection has taken what was written to it. */
@@ -85,7 +85,7 @@ export class DbCommandRelay implements DbRelayHandlers {
   constructor(options: CommandRelayOptions) {
     this.#options = options;
     this.#taps = options.taps;
-    this.#relay = new DbRelay(options.client, options.server, this, options.fastPath);
+    this.#relay = new StreamRelay(options.client, options.server, this, options.fastPath);
   }
 
   /** Starts with what either side sent behind the login. */

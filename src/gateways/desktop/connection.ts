@@ -15,7 +15,7 @@ import {
   encodeRdCleanPathResponse,
 } from '../../wire/rdp/rdcleanpath.ts';
 import { encodeX224ConnectionConfirm, PROTOCOL_SSL } from '../../wire/rdp/x224.ts';
-import { deadline } from '../common/db-deadline.ts';
+import { deadline } from '../common/deadline.ts';
 import { BrowserSocket } from './browser-socket.ts';
 import { parseOpenMessage } from './control-codec.ts';
 import type { DesktopProblem } from './control-messages.ts';

@@ -9,7 +9,7 @@ import type { Logger } from '../../core/logger.ts';
 import type { CertAuthority, Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
-import { FastPathSearch } from '../common/db-fast-path.ts';
+import { FastPathSearch } from '../common/fast-path.ts';
 import { routeRequest } from './admission.ts';
 import type { KubeCall, KubeContext } from './context.ts';
 import { Denials } from './denials.ts';

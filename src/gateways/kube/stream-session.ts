@@ -5,8 +5,8 @@ import type { IdleWarning, Session, SessionControl, SessionEnd } from '../../ses
 import { TerminalInput } from '../../wire/terminal/input.ts';
 import { encodeRestore, encodeWarning, encodeWarningCancelled } from '../../wire/terminal/notice.ts';
 import { TerminalScreen } from '../../wire/terminal/screen.ts';
-import type { FastPath } from '../common/db-fast-path.ts';
-import { DbRelay } from '../common/db-relay.ts';
+import type { FastPath } from '../common/fast-path.ts';
+import { StreamRelay } from '../common/stream-relay.ts';
 import { type KubeFailure, refuseUpgrade } from './status.ts';
 import type { StreamListener, StreamName, StreamProtocol } from './streams.ts';
 
@@ -66,7 +66,7 @@ export class StreamSession implements SessionControl, StreamListener {
   #session: Session | undefined;
   #target: Duplex | undefined;
   #protocol: StreamProtocol | undefined;
-  #relay: DbRelay | undefined;
+  #relay: StreamRelay | undefined;
   #state: 'opening' | 'answered' | 'relaying' | 'ending' | 'ended' = 'opening';
   #failure: KubeFailure | undefined;
   #notice: Notice | undefined;
@@ -124,7 +124,7 @@ export class StreamSession implements SessionControl, StreamListener {
     this.#target = target;
     this.#protocol = protocol;
     this.#state = 'relaying';
-    const relay = new DbRelay(
+    const relay = new StreamRelay(
       client,
       target,
       {

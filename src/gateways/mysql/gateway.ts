@@ -17,9 +17,9 @@ import {
 import { encodePacket } from '../../wire/mysql/packets.ts';
 import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
-import { FastPathSearch } from '../common/db-fast-path.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
+import { FastPathSearch } from '../common/fast-path.ts';
 import { type ConnectionDeps, MysqlConnection } from './connection.ts';
 import { ERROR, errorOfFailure } from './error-codes.ts';
 import { type Announcement, KnownServers } from './known-servers.ts';

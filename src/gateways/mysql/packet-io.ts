@@ -5,7 +5,7 @@ import type { Refusal } from '../../wire/mysql/client-tap.ts';
 import { SALT_LENGTH } from '../../wire/mysql/handshake.ts';
 import { encodeError, encodePacket, HEADER_LENGTH } from '../../wire/mysql/packets.ts';
 import type { DbReader } from '../common/db-reader.ts';
-import { finishStream } from '../common/db-relay.ts';
+import { finishStream } from '../common/stream-relay.ts';
 
 /** Longest packet of a login, in bytes: a handshake response with all its connection attributes. */
 const MAX_LOGIN_PACKET = 64 * 1024;

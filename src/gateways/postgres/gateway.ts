@@ -18,10 +18,10 @@ import {
 } from '../../wire/postgres/startup.ts';
 import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
-import { FastPathSearch } from '../common/db-fast-path.ts';
 import { DbReader } from '../common/db-reader.ts';
-import { finishStream } from '../common/db-relay.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
+import { FastPathSearch } from '../common/fast-path.ts';
+import { finishStream } from '../common/stream-relay.ts';
 import { CancelKeys } from './cancel-keys.ts';
 import { type ConnectionDeps, PostgresConnection, refuse } from './connection.ts';
 import { SQLSTATE } from './sqlstate.ts';

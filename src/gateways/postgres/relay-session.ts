@@ -9,8 +9,8 @@ import { CommandTracker } from '../../wire/postgres/command-tracker.ts';
 import { FrontendTap } from '../../wire/postgres/frontend-tap.ts';
 import { encodeFatal, encodeNotice, TERMINATE } from '../../wire/postgres/messages.ts';
 import type { SentStatement } from '../../wire/postgres/sent-statement.ts';
-import type { FastPath } from '../common/db-fast-path.ts';
-import { DbRelay, type DbRelayHandlers, finishStream } from '../common/db-relay.ts';
+import type { FastPath } from '../common/fast-path.ts';
+import { finishStream, StreamRelay, type StreamRelayHandlers } from '../common/stream-relay.ts';
 import { SQLSTATE, sqlstateOf } from './sqlstate.ts';
 
 const IN_TRANSACTION = new Set([0x54, 0x45]);
@@ -34,12 +34,12 @@ export interface RelayOptions {
  * A PostgreSQL session from its first ReadyForQuery on: relays, reports activity, warns, and ends at a message boundary. The session's
  * timers are in session/; here is none.
  */
-export class RelaySession implements DbRelayHandlers {
+export class RelaySession implements StreamRelayHandlers {
   readonly #options: RelayOptions;
   readonly #tracker = new CommandTracker();
   readonly #front: FrontendTap;
   readonly #back: BackendTap;
-  readonly #relay: DbRelay;
+  readonly #relay: StreamRelay;
   /** Work has been reported as begun to the session. */
   #working = false;
   /** Work ends when the client's connection has taken what was written to it. */
@@ -60,7 +60,7 @@ export class RelaySession implements DbRelayHandlers {
       { copyDataCounts: !options.replication },
     );
     this.#back = new BackendTap(this.#tracker);
-    this.#relay = new DbRelay(options.client, options.server, this, options.fastPath);
+    this.#relay = new StreamRelay(options.client, options.server, this, options.fastPath);
   }
 
   /** Starts with what either side sent behind the login. */

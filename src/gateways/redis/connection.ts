@@ -17,11 +17,11 @@ import type {
 } from '../../session/types.ts';
 import { encodeError, encodePushMessage } from '../../wire/redis/resp.ts';
 import { DbCommandRelay } from '../common/db-command-relay.ts';
-import { deadline } from '../common/db-deadline.ts';
-import type { FastPath } from '../common/db-fast-path.ts';
-import { finishStream } from '../common/db-relay.ts';
 import { databaseSession } from '../common/db-target.ts';
 import type { DbUpstreamTls } from '../common/db-upstream.ts';
+import { deadline } from '../common/deadline.ts';
+import type { FastPath } from '../common/fast-path.ts';
+import { finishStream } from '../common/stream-relay.ts';
 import { EarlyBytes } from './early-bytes.ts';
 import { RedisTaps } from './redis-taps.ts';
 import { type RequestRights, requestPolicy } from './request-policy.ts';

@@ -8,10 +8,10 @@ import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
 import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
-import { deadline } from '../common/db-deadline.ts';
-import { FastPathSearch } from '../common/db-fast-path.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
+import { deadline } from '../common/deadline.ts';
+import { FastPathSearch } from '../common/fast-path.ts';
 import { type ConnectionDeps, failure, RedisConnection, refuse } from './connection.ts';
 import { type FirstCommand, readFirstCommand } from './first-command.ts';
 

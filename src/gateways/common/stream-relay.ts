@@ -1,8 +1,8 @@
 import type { Duplex } from 'node:stream';
-import type { FastDirection, FastPath } from './db-fast-path.ts';
+import type { FastDirection, FastPath } from './fast-path.ts';
 
 /** What a gateway looks at while bytes go by. The handlers may throw `DecodeError`: the relay then reports `failed`. */
-export interface DbRelayHandlers {
+export interface StreamRelayHandlers {
   /**
    * Bytes from the client, before they go on. The first `length` bytes of `chunk` are valid, and only during the call. A gateway that holds back or
    * replaces some of them returns what goes on in place of the chunk.
@@ -22,10 +22,10 @@ export interface DbRelayHandlers {
  * Carries the original bytes between two streams, with backpressure end to end, and shows them to a gateway on the way. It ends
  * nothing by itself: the gateway's session decides.
  */
-export class DbRelay {
+export class StreamRelay {
   readonly #client: Duplex;
   readonly #server: Duplex;
-  readonly #handlers: DbRelayHandlers;
+  readonly #handlers: StreamRelayHandlers;
   #clientOpen = true;
   #serverOpen = true;
   #clientMuted = false;
@@ -36,7 +36,7 @@ export class DbRelay {
   #fast: { readonly up: FastDirection; readonly down: FastDirection } | undefined;
 
   /** @param fastPath - goes below the streams where it can; the gateway must then write through the relay only. */
-  constructor(client: Duplex, server: Duplex, handlers: DbRelayHandlers, fastPath?: FastPath) {
+  constructor(client: Duplex, server: Duplex, handlers: StreamRelayHandlers, fastPath?: FastPath) {
     this.#client = client;
     this.#server = server;
     this.#handlers = handlers;

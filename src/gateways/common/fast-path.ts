@@ -7,8 +7,8 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
-import { deadline } from './db-deadline.ts';
-import { type Slab, SlabPool } from './db-slabs.ts';
+import { deadline } from './deadline.ts';
+import { type Slab, SlabPool } from './slabs.ts';
 
 /** One read buffer for all connections: what is in it is passed on, or copied, before the next read. */
 const READ_BUFFER_BYTES = 64 * 1024;

@@ -8,8 +8,8 @@ import { memoryStore, testMasterKey } from '../../../test/fixtures/identity.ts';
 import { DecodeError } from '../../core/errors.ts';
 import { loadCertAuthority } from '../../identity/certificate-authority.ts';
 import { systemClock } from '../../server/system-clock.ts';
-import { type FastPath, loadFastPath } from './db-fast-path.ts';
-import { DbRelay, type DbRelayHandlers, finishStream } from './db-relay.ts';
+import { type FastPath, loadFastPath } from './fast-path.ts';
+import { finishStream, StreamRelay, type StreamRelayHandlers } from './stream-relay.ts';
 
 const MEGABYTE = 1024 * 1024;
 
@@ -22,7 +22,7 @@ interface Joined {
   readonly server: net.Socket;
   readonly nearClient: net.Socket;
   readonly nearServer: net.Socket;
-  readonly relay: DbRelay;
+  readonly relay: StreamRelay;
   readonly told: string[];
 }
 
@@ -75,12 +75,12 @@ describe('the database relay', () => {
 
   const joinUp = async (
     { secure, fast }: { secure: Secure; fast: boolean },
-    handlers: Partial<DbRelayHandlers> = {},
+    handlers: Partial<StreamRelayHandlers> = {},
   ): Promise<Joined> => {
     const [nearClient, client] = await pair(secure !== 'plain');
     const [nearServer, server] = await pair(secure === 'TLS on both sides');
     const told: string[] = [];
-    const relay = new DbRelay(
+    const relay = new StreamRelay(
       nearClient,
       nearServer,
       {
