@@ -1,20 +1,23 @@
 // `npm start`: the gateway with a demo that anybody can try. Everything it keeps is in data/ in this checkout.
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import { join } from 'node:path';
-import { errorMessage } from '../src/core/errors.ts';
+import { report } from '../src/cli/common/program.ts';
+import { errorMessage, NightlatchError } from '../src/core/errors.ts';
 import { Secret } from '../src/core/secret.ts';
 import {
   type EmbeddedPostgres,
   embeddedPostgresBinDir,
   startEmbeddedPostgres,
 } from '../src/gateways/postgres/embedded-postgres.ts';
-import { parseConfigFile } from '../src/resources/index.ts';
+import { originOf, parseConfigFile } from '../src/resources/index.ts';
+import { ResourceService } from '../src/server/api/resource-service.ts';
 import type { Daemon } from '../src/server/daemon.ts';
 import { runDaemon } from '../src/server/run.ts';
+import { ADMIN_SOCKET_NAME } from '../src/wire/api/messages.ts';
 import { type DemoCluster, startCluster } from './demo/cluster.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -30,7 +33,6 @@ teleport:
   log: {severity: warn}
 auth_service:
   cluster_name: demo
-  authentication: {second_factor: off}
 proxy_service:
   web_listen_addr: 127.0.0.1:${port}
   ssh_listen_addr: 127.0.0.1:${sshPort}
@@ -42,9 +44,7 @@ ssh_service:
 /** A PostgreSQL from npm that trusts the gateway, registered as the database `demo`; undefined where npm has none for this machine. */
 async function startDatabase({ context }: Daemon): Promise<EmbeddedPostgres | undefined> {
   if (embeddedPostgresBinDir() === undefined) return undefined;
-  // As root it runs under another user, who must be able to reach its folder.
-  const folder = process.getuid?.() === 0 ? join(os.tmpdir(), 'nightlatch-demo-postgres') : join(dataDir, 'postgres');
-  rmSync(folder, { recursive: true, force: true });
+  const folder = databaseFolder();
   const port = await freePort();
   const certificate = await context.ca.issueDatabaseServer({ names: ['localhost'], ttlMs: 30 * 24 * 3_600_000 });
   const database = await startEmbeddedPostgres({
@@ -53,6 +53,9 @@ async function startDatabase({ context }: Daemon): Promise<EmbeddedPostgres | un
     superuser: 'demo',
     certificate,
     databaseCa: context.ca.databaseCa,
+  });
+  void database.closed.then(() => {
+    if (!stopping) console.error('The database of the demo has ended; the gateway goes on without it.');
   });
   context.policy.setStatic('db', [
     {
@@ -70,6 +73,18 @@ async function startDatabase({ context }: Daemon): Promise<EmbeddedPostgres | un
   return database;
 }
 
+/** An empty folder of this start's own. As root the database runs under another user, who must be able to reach it. */
+function databaseFolder(): string {
+  if (process.getuid?.() !== 0) {
+    const folder = join(dataDir, 'postgres');
+    rmSync(folder, { recursive: true, force: true });
+    return folder;
+  }
+  const folder = mkdtempSync(join(os.tmpdir(), 'nightlatch-demo-postgres-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
 /** A port that was free a moment ago. */
 async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
@@ -83,10 +98,34 @@ async function freePort(): Promise<number> {
 /** The demo's user, role and policy; the password is made anew at each start. */
 async function prepare(daemon: Daemon): Promise<void> {
   const { context } = daemon;
-  const { store, identity } = context;
-  const put = (kind: 'role' | 'user' | 'cluster_networking_config', name: string, value: unknown) =>
-    store.put(kind, name, value, { condition: 'any' });
-  await put('role', 'demo', {
+  // Ctrl-C in a terminal ends the database too.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      stopping = true;
+    });
+  }
+  const { identity, policy } = context;
+  const resources = new ResourceService(context);
+  // As `tctl create -f` does it: the audit log has it, and with it the idle report.
+  const put = (resource: unknown) => resources.write({ kind: 'local' }, resource, { mode: 'upsert', confirm: false });
+  if (originOf(policy.current.authPreference) === 'defaults') {
+    await put({
+      kind: 'cluster_auth_preference',
+      version: 'v2',
+      metadata: { name: 'cluster-auth-preference' },
+      spec: { type: 'local', second_factor: 'off' },
+    });
+  }
+  // The user is made last: a first start that fails before leaves the next one to be the first.
+  if (!policy.current.users.has('demo')) {
+    await put({
+      kind: 'cluster_networking_config',
+      version: 'v2',
+      metadata: { name: 'cluster-networking-config' },
+      spec: { client_idle_timeout: '30s', client_idle_warning: '10s' },
+    });
+  }
+  await put({
     kind: 'role',
     version: 'v7',
     metadata: { name: 'demo' },
@@ -105,25 +144,20 @@ async function prepare(daemon: Daemon): Promise<void> {
       options: { forward_agent: true },
     },
   });
-  await put('user', 'demo', {
+  await put({
     kind: 'user',
     version: 'v2',
     metadata: { name: 'demo' },
     spec: { roles: ['access', 'editor', 'demo'] },
   });
-  if (firstStart) {
-    await put('cluster_networking_config', 'cluster-networking-config', {
-      kind: 'cluster_networking_config',
-      version: 'v2',
-      metadata: { name: 'cluster-networking-config' },
-      spec: { client_idle_timeout: '30s', client_idle_warning: '10s' },
-    });
-  }
   const password = randomBytes(12).toString('base64url');
   const { token } = await identity.invitations.create('demo', undefined, 'reset');
   await identity.invitations.accept({ token, password: new Secret(password), clientIp: '127.0.0.1' });
   const bound = context.ports()['web'];
-  database = await startDatabase(daemon);
+  database = await startDatabase(daemon).catch((error: unknown) => {
+    console.error(`The demo goes without a database: ${errorMessage(error)}`);
+    return undefined;
+  });
   cluster = await startCluster(daemon, dataDir).catch((error: unknown) => {
     console.error(`The demo goes without Kubernetes: ${errorMessage(error)}`);
     return undefined;
@@ -158,12 +192,30 @@ And Kubernetes: a real container behind a small API server (kubectl is in Debian
       npx tsh kubectl exec -it web -- sh
 `;
 
+/** Empties data/, unless a demo is using it. */
+async function removeData(): Promise<void> {
+  const socket = net.connect(join(dataDir, ADMIN_SOCKET_NAME));
+  const inUse = await new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+  });
+  socket.destroy();
+  if (inUse)
+    throw new NightlatchError('unavailable', `${dataDir} is in use by another Nightlatch: stop that one first`);
+  rmSync(dataDir, { recursive: true, force: true });
+}
+
 let database: EmbeddedPostgres | undefined;
 let cluster: DemoCluster | undefined;
-const firstStart = process.argv.includes('--fresh') || !existsSync(dataDir);
-if (firstStart) rmSync(dataDir, { recursive: true, force: true });
-const { config } = parseConfigFile(CONFIG, 'demo');
-await runDaemon({ config, graceMs: 5_000, onReady: prepare });
+let stopping = false;
+let status = 0;
+try {
+  if (process.argv.includes('--fresh')) await removeData();
+  const { config } = parseConfigFile(CONFIG, 'demo');
+  await runDaemon({ config, graceMs: 5_000, onReady: prepare });
+} catch (error) {
+  status = report(error);
+}
+stopping = true;
 await cluster?.close();
 await database?.stop();
-process.exit(0);
+process.exit(status);

@@ -45,6 +45,8 @@ export interface EmbeddedPostgresOptions {
 export interface EmbeddedPostgres {
   readonly port: number;
   readonly version: string;
+  /** Resolves when the server has ended, whoever ended it. */
+  readonly closed: Promise<void>;
   /** Stops it (fast shutdown: connections are cut, nothing committed is lost). */
   stop(): Promise<void>;
 }
@@ -131,6 +133,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     return {
       port: options.port,
       version: readFileSync(join(dataDir, 'PG_VERSION'), 'utf8').trim(),
+      closed,
       stop: async () => {
         process.off('exit', leave);
         server.kill('SIGINT');
