@@ -1,7 +1,7 @@
 // What people see in a terminal: trust on first use, questions, the QR code, the editor.
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { spawn } from '@lydell/node-pty';
 import { Secret, TOTP } from 'otpauth';
@@ -149,14 +149,19 @@ describe('in a terminal', () => {
     assert.equal((await edit('s/10m0s/5m/', 'role/quick')).stdout, 'role "quick" has been updated\n');
     assert.match((await daemon.tctl(['get', 'role/quick'])).stdout, /client_idle_timeout: 5m0s/);
     assert.equal((await edit('s/nothing/else/', 'role/quick')).stdout, 'edit canceled, no changes made\n');
-    assert.equal(
-      (await edit('s/quick/slow/', 'role/quick')).stderr,
-      'ERROR: renaming resources is not supported with tctl edit\n',
-    );
-    assert.match(
-      (await edit('s/5m0s/5/', 'role/quick')).stderr,
-      /resource\.yaml:\d+: spec\.options\.client_idle_timeout: time: missing unit in duration "5"/,
-    );
+    const renamed = await edit('s/quick/slow/', 'role/quick');
+    const [, kept] =
+      /^ERROR: renaming resources is not supported with tctl edit\nyour changes are kept in (\S+\.yaml); correct them, then tctl create -f \1\n$/.exec(
+        renamed.stderr,
+      )!;
+    assert.match(readFileSync(kept!, 'utf8'), /name: slow/);
+    rmSync(dirname(kept!), { recursive: true });
+    const malformed = await edit('s/5m0s/5/', 'role/quick');
+    const [, file] =
+      /(\S+resource\.yaml):\d+: spec\.options\.client_idle_timeout: time: missing unit in duration "5"/.exec(
+        malformed.stderr,
+      )!;
+    rmSync(dirname(file!), { recursive: true });
     const failed = await daemon.tctl(['edit', 'role/quick'], { env: { EDITOR: 'false' } });
     assert.equal(
       failed.stderr,
@@ -165,5 +170,14 @@ describe('in a terminal', () => {
     const none = await daemon.tctl(['edit', 'role/quick'], { env: { EDITOR: '/nowhere/vi' } });
     assert.match(none.stderr, /^ERROR: could not start editor \/nowhere\/vi: /);
     assert.equal((await edit('s/best_effort/strict/', 'cap')).stdout, 'cluster auth preference has been updated\n');
+  });
+
+  test('tctl edit writes back also when the server has closed the connection meanwhile', async () => {
+    const editor = join(daemon.dir, 'slow-editor');
+    // Longer than the server keeps an idle connection (5 s).
+    writeFileSync(editor, '#!/bin/sh\nsleep 6\nsed -i s/strict/best_effort/ "$1"\n', { mode: 0o755 });
+    const edited = await daemon.tctl(['edit', 'cap'], { env: { EDITOR: editor } });
+    assert.equal(edited.stderr, '');
+    assert.equal(edited.stdout, 'cluster auth preference has been updated\n');
   });
 });

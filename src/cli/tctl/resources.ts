@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NightlatchError } from '../../core/errors.ts';
+import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import type { Resource } from '../../resources/index.ts';
 import type {
   ResourceMessage,
@@ -11,7 +11,7 @@ import type {
   WriteResourceResponse,
 } from '../../wire/api/messages.ts';
 import type { ApiClient } from '../common/api-client.ts';
-import { readUserFile, writeFileAtomic } from '../common/files.ts';
+import { readIfThere, readUserFile, writeFileAtomic } from '../common/files.ts';
 import { printable } from '../common/output.ts';
 import { formatResources, type ResourceFormat } from './resource-format.ts';
 import { deletedText, writtenText } from './resource-text.ts';
@@ -109,25 +109,38 @@ export async function edit(api: ApiClient, text: string, options: { confirm: boo
   if (found.length !== 1) throw new NightlatchError('bad_parameter', `name the ${ref.kind} to edit: ${ref.kind}/NAME`);
   const dir = mkdtempSync(join(tmpdir(), 'nightlatch-resource-'));
   const file = join(dir, 'resource.yaml');
+  const before = await formatResources(found, 'yaml');
+  writeFileAtomic(file, before);
+  // While the editor is open nothing here would see that the server has closed the kept connection.
+  api.close();
   try {
-    const before = await formatResources(found, 'yaml');
-    writeFileAtomic(file, before);
     runEditor(file);
-    const after = readUserFile(file);
-    if (after === before) {
-      process.stdout.write('edit canceled, no changes made\n');
-      return;
-    }
-    const [resource, ...more] = await readResourceFile(file);
-    if (more.length > 0) throw new NightlatchError('bad_parameter', 'one resource is edited at a time');
-    const { kind, metadata } = found[0]!;
-    if (resource?.kind !== kind || resource.metadata.name !== metadata.name) {
-      throw new NightlatchError('bad_parameter', 'renaming resources is not supported with tctl edit');
-    }
-    await write(api, resource, 'update', options.confirm);
-  } finally {
+    if (readUserFile(file) === before) process.stdout.write('edit canceled, no changes made\n');
+    else await writeEdited(api, file, found[0]!, options.confirm);
+  } catch (error) {
+    if (readIfThere(file) !== before) throw withKeptFile(error, file);
     rmSync(dir, { recursive: true, force: true });
+    throw error;
   }
+  rmSync(dir, { recursive: true, force: true });
+}
+
+async function writeEdited(api: ApiClient, file: string, found: ResourceMessage, confirm: boolean): Promise<void> {
+  const [resource, ...more] = await readResourceFile(file);
+  if (more.length > 0) throw new NightlatchError('bad_parameter', 'one resource is edited at a time');
+  if (resource?.kind !== found.kind || resource.metadata.name !== found.metadata.name) {
+    throw new NightlatchError('bad_parameter', 'renaming resources is not supported with tctl edit');
+  }
+  await write(api, resource, 'update', confirm);
+}
+
+/** What was wrong with an edit, and where its text is. */
+function withKeptFile(error: unknown, file: string): NightlatchError {
+  return new NightlatchError(
+    error instanceof NightlatchError ? error.code : 'internal',
+    `${errorMessage(error)}\nyour changes are kept in ${file}; correct them, then tctl create -f ${file}`,
+    { cause: error },
+  );
 }
 
 /** `EDITOR` may carry arguments, e.g. `code --wait`. */
