@@ -63,6 +63,7 @@ const gateway = createPostgresGateway({
   policy,
   ca,
   tls: { current: await ca.mintTlsServer(['localhost']), onChange: () => () => undefined },
+  refused: async () => {},
   dataPath: settings.dataPath,
 });
 const identity: Identity = {

@@ -11,7 +11,7 @@ import { createRedisGateway } from '../gateways/redis/gateway.ts';
 import { createEmbeddedNode } from '../gateways/ssh/embedded-node.ts';
 import { createSshGateway, type SshGateway } from '../gateways/ssh/gateway.ts';
 import { nativeCiphersAvailable } from '../gateways/ssh/native-ciphers.ts';
-import type { RefusedLogins } from '../identity/refused-logins.ts';
+import type { RefusedLogin, RefusedLogins } from '../identity/refused-logins.ts';
 import type { CertAuthority } from '../identity/types.ts';
 import type { LivePolicy } from '../policy/snapshot.ts';
 import type { Config } from '../resources/index.ts';
@@ -112,7 +112,9 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
     listeners.push({ server, addr: proxy.ssh_listen_addr, name: 'ssh', purpose: 'SSH (ssh -J)' });
   }
 
-  const postgres = createPostgresGateway({ clock, log, sessions, policy, ca, tls: certificate });
+  const refused = (refusal: RefusedLogin) => deps.refusedLogins.record(refusal);
+  const databases = { clock, log, sessions, policy, ca, tls: certificate, refused };
+  const postgres = createPostgresGateway(databases);
   tunnels.set(ALPN_DATABASE.postgres, {
     readsTarget: false,
     open: (stream, info) => postgres.acceptTunnel(stream, info),
@@ -122,21 +124,21 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
     listeners.push({ server, addr: proxy.postgres_listen_addr, name: 'postgres', purpose: 'PostgreSQL' });
   }
 
-  const mysql = createMysqlGateway({ clock, log, sessions, policy, ca, tls: certificate });
+  const mysql = createMysqlGateway(databases);
   tunnels.set(ALPN_DATABASE.mysql, { readsTarget: false, open: (stream, info) => mysql.acceptTunnel(stream, info) });
   if (proxy.mysql_listen_addr !== undefined) {
     const server = nativeListener((socket, info) => mysql.accept(socket, info));
     listeners.push({ server, addr: proxy.mysql_listen_addr, name: 'mysql', purpose: 'MySQL and MariaDB' });
   }
 
-  const redis = createRedisGateway({ clock, log, sessions, policy, ca, tls: certificate });
+  const redis = createRedisGateway(databases);
   tunnels.set(ALPN_DATABASE.redis, { readsTarget: false, open: (stream, info) => redis.acceptTunnel(stream, info) });
   if (proxy.redis_listen_addr !== undefined) {
     const server = nativeListener((socket, info) => redis.accept(socket, info));
     listeners.push({ server, addr: proxy.redis_listen_addr, name: 'redis', purpose: 'Redis' });
   }
 
-  const kube = createKubeGateway({ clock, log, audit, policy, sessions, ca });
+  const kube = createKubeGateway({ clock, log, audit, policy, sessions, ca, refused });
   if (proxy.kube_listen_addr !== undefined) {
     const server = createHttpServer(kube, clientCertificateOptions(certificate.current, ca.tlsUserCa));
     server.maxConnections = MAX_CONNECTIONS;

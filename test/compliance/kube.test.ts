@@ -211,7 +211,7 @@ async function start(variant: Variant, world: World): Promise<RunningGateway> {
       ).toString('base64'),
     },
   });
-  const gateway = createKubeGateway({ ...world, ca: users });
+  const gateway = createKubeGateway({ ...world, ca: users, refused: async () => {} });
   const server = createSecureServer({ ...clientCertificateOptions(credential, users.tlsUserCa), allowHTTP1: true });
   server.on('upgrade', gateway.onUpgrade);
   const sockets = new Set<Socket>();

@@ -190,6 +190,7 @@ const subject: GatewaySubject = {
       policy,
       ca,
       tls: { current: await ca.mintTlsServer(['localhost']), onChange: () => () => undefined },
+      refused: async () => {},
     });
     const sockets = new Set<net.Socket>();
     const targets: Target[] = [];

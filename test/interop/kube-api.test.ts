@@ -288,6 +288,10 @@ describe('the Kubernetes API through the gateway', { timeout: 110_000 }, () => {
     const bare = await request({ path: '/api', key: undefined, cert: undefined } as never);
     assert.equal(bare.status, 401);
     assert.match(bare.body.toString(), /client certificate is needed/);
+    const refusal = await until('the refusal in the audit log', () => world.audit.last('auth') !== undefined).then(() =>
+      world.audit.last('auth'),
+    );
+    assert.deepEqual([refusal?.['protocol'], refusal?.['success']], ['kube', false]);
     const { keyPem, certPem } = await world.credentials('alice', { ttlMs: 1_000 });
     const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
     const first = await request({ path: '/api', key: keyPem, cert: certPem, agent });

@@ -159,6 +159,14 @@ describe('Redis clients before their login', () => {
       () => Date.parse(new X509Certificate(expired.certPem).validTo) < Date.now(),
     );
     assert.match(await ping(expired.args), /NOAUTH the client certificate has expired/);
+    const refusals = fixture.audit.events.filter(({ event }) => event === 'auth');
+    assert.deepEqual(
+      refusals.map(({ protocol, success, user }) => ({ protocol, success, user })),
+      [
+        { protocol: 'redis', success: false, user: undefined },
+        { protocol: 'redis', success: false, user: 'alice' },
+      ],
+    );
     const elsewhere = await fixture.client({ route: { kind: 'db', name: 'nowhere' } });
     assert.match(await ping(elsewhere.args), /there is no Redis database "nowhere"/);
     const other = await fixture.client({ route: { kind: 'db', name: 'cache', dbUser: 'app', dbName: 'orders' } });

@@ -4,6 +4,7 @@ import tls from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
 import { NightlatchError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
+import type { RefusedLogin } from '../../identity/refused-logins.ts';
 import type { CertAuthority, Identity, TlsCredential } from '../../identity/types.ts';
 
 /** The gateway's server certificate, as it stands and as it is renewed. */
@@ -19,8 +20,8 @@ export interface TlsProvider {
 export class DbClientTls {
   readonly #ca: CertAuthority;
   readonly #clock: Clock;
-  readonly #log: Logger;
   readonly #protocol: string;
+  readonly #refused: (refusal: RefusedLogin) => Promise<void>;
   /** It does not listen: connections are handed to it. */
   readonly #server: tls.Server;
   /** Connections in their handshake, by their addresses. */
@@ -33,6 +34,8 @@ export class DbClientTls {
     log: Logger;
     provider: TlsProvider;
     protocol: string;
+    /** Somebody was refused for the certificate, or for want of one; resolves when that is written down. */
+    refused(refusal: RefusedLogin): Promise<void>;
     handshakeTimeoutMs: number;
     /** ALPN protocol that is offered to clients which ask for one. */
     alpn?: string;
@@ -40,8 +43,8 @@ export class DbClientTls {
     const { ca, clock, log, provider, protocol, handshakeTimeoutMs, alpn } = options;
     this.#ca = ca;
     this.#clock = clock;
-    this.#log = log;
     this.#protocol = protocol;
+    this.#refused = options.refused;
     this.#server = tls.createServer({
       ...this.#secureContext(provider.current),
       requestCert: true,
@@ -92,22 +95,26 @@ export class DbClientTls {
 
   /**
    * Whom the client's certificate names.
-   * @throws {NightlatchError} `unauthenticated`, with a text for the user.
+   * @throws {NightlatchError} `unauthenticated`, with a text for the user; then the refusal is in the audit log.
    */
-  identityOf(stream: tls.TLSSocket): Identity {
+  async identityOf(stream: tls.TLSSocket, clientAddr: string): Promise<Identity> {
     const certificate = stream.getPeerX509Certificate();
-    if (certificate === undefined)
+    if (certificate === undefined) {
+      await this.#refused({ protocol: this.#protocol, clientAddr, reason: 'no client certificate' });
       throw new NightlatchError(
         'unauthenticated',
         'a client certificate is required: sign in with "tsh db login", and use the certificate and key that it names',
       );
+    }
     const verified = this.#ca.verifyTlsUser(certificate.raw);
     if (stream.authorized && verified.ok) return verified.identity;
-    const expired = Date.parse(certificate.validTo) <= this.#clock.wallMs();
-    this.#log.info(`${this.#protocol}: a client certificate was refused`, {
-      client: stream.remoteAddress,
+    await this.#refused({
+      protocol: this.#protocol,
+      clientAddr,
       reason: verified.ok ? String(stream.authorizationError) : verified.reason,
+      ...(verified.ok ? { user: verified.identity.user } : verified.user === undefined ? {} : { user: verified.user }),
     });
+    const expired = Date.parse(certificate.validTo) <= this.#clock.wallMs();
     throw new NightlatchError(
       'unauthenticated',
       expired

@@ -6,6 +6,7 @@ import type { AuditLog } from '../../audit/events.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
+import type { RefusedLogin } from '../../identity/refused-logins.ts';
 import type { CertAuthority, Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
@@ -27,6 +28,8 @@ export interface KubeGatewayDeps {
   readonly policy: LivePolicy;
   readonly sessions: SessionManager;
   readonly ca: Pick<CertAuthority, 'verifyTlsUser'>;
+  /** Somebody was refused for the certificate; never rejects. */
+  refused(refusal: RefusedLogin): Promise<void>;
 }
 
 /** The Kubernetes gateway as an HTTP server's two entrances (HTTP/2 and HTTP/1.1, with client certificates asked for). */
@@ -56,10 +59,19 @@ export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
         : 'the client certificate has expired: sign in again with tsh login';
     }
     const certificate = socket.getPeerX509Certificate();
-    if (certificate === undefined) return 'a client certificate is needed: use tsh kube login';
+    if (certificate === undefined) {
+      void deps.refused({ protocol: 'kube', clientAddr: addressOf(socket), reason: 'no client certificate' });
+      return 'a client certificate is needed: use tsh kube login';
+    }
     const verified = ca.verifyTlsUser(certificate.raw);
     if (!verified.ok) {
-      log.info('a Kubernetes client was refused', { addr: addressOf(socket), reason: verified.reason });
+      const { reason, user } = verified;
+      void deps.refused({
+        protocol: 'kube',
+        clientAddr: addressOf(socket),
+        reason,
+        ...(user === undefined ? {} : { user }),
+      });
       return 'the client certificate is not accepted: sign in again with tsh login';
     }
     identities.set(socket, verified.identity);

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../core/clock.ts';
 import { DecodeError, errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
+import type { RefusedLogin } from '../../identity/refused-logins.ts';
 import type { CertAuthority, Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
@@ -50,6 +51,8 @@ export interface MysqlGatewayDeps {
   readonly policy: LivePolicy;
   readonly ca: CertAuthority;
   readonly tls: TlsProvider;
+  /** Somebody was refused for the certificate; resolves when that is in the audit log. */
+  refused(refusal: RefusedLogin): Promise<void>;
   readonly limits?: LoginLimits;
   /** `auto`: below the streams where this Node passes the self-test. `streams`: never. */
   readonly dataPath?: 'auto' | 'streams';
@@ -104,6 +107,7 @@ class Gateway implements MysqlGateway {
       ca,
       clock,
       log,
+      refused: (refusal) => deps.refused(refusal),
       provider: deps.tls,
       protocol: 'mysql',
       handshakeTimeoutMs: limits.timeoutMs,
@@ -170,8 +174,8 @@ class Gateway implements MysqlGateway {
     // The ClientHello often comes in one segment with the request. It is part of the encrypted stream: TLS itself rejects anything else there.
     if (rest.length > 0) socket.unshift(rest);
     this.#tls.start(socket, (stream) => {
-      this.#login(stream, incoming, 2, () => this.#tls.identityOf(stream)).catch((error: unknown) =>
-        this.#dropped(stream, incoming, error),
+      this.#login(stream, incoming, 2, () => this.#tls.identityOf(stream, incoming.clientAddr)).catch(
+        (error: unknown) => this.#dropped(stream, incoming, error),
       );
     });
   }
@@ -198,14 +202,19 @@ class Gateway implements MysqlGateway {
   }
 
   /** The handshake response of a client whose identity is known or can be. */
-  async #login(stream: Duplex, incoming: Incoming, due: number, identityOf: () => Identity): Promise<void> {
+  async #login(
+    stream: Duplex,
+    incoming: Incoming,
+    due: number,
+    identityOf: () => Identity | Promise<Identity>,
+  ): Promise<void> {
     const { clientAddr, pending, threadId, announced } = incoming;
     const reader = new DbReader(stream, MAX_UNREAD);
     let { payload, sequence } = await readPacket(reader, due);
     let response: ClientResponse = decodeHandshakeResponse(payload);
     let identity: Identity;
     try {
-      identity = identityOf();
+      identity = await identityOf();
     } catch (error) {
       reader.detach();
       await refuse(stream, sequence + 1, errorOfFailure(error));

@@ -4,6 +4,7 @@ import type tls from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
 import { DecodeError, errorMessage, NightlatchError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
+import type { RefusedLogin } from '../../identity/refused-logins.ts';
 import type { CertAuthority, Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
@@ -48,6 +49,8 @@ export interface PostgresGatewayDeps {
   readonly policy: LivePolicy;
   readonly ca: CertAuthority;
   readonly tls: TlsProvider;
+  /** Somebody was refused for the certificate; resolves when that is in the audit log. */
+  refused(refusal: RefusedLogin): Promise<void>;
   readonly limits?: LoginLimits;
   /** `auto`: below the streams where this Node passes the self-test. `streams`: never. */
   readonly dataPath?: 'auto' | 'streams';
@@ -94,6 +97,7 @@ class Gateway implements PostgresGateway {
       ca,
       clock,
       log,
+      refused: (refusal) => deps.refused(refusal),
       provider: deps.tls,
       protocol: 'postgres',
       handshakeTimeoutMs: limits.timeoutMs,
@@ -186,8 +190,8 @@ class Gateway implements PostgresGateway {
       void refuse(stream, SQLSTATE.protocolViolation, 'direct TLS must negotiate the protocol "postgresql" (ALPN)');
       return;
     }
-    this.#authenticated(stream, clientAddr, pending, () => this.#tls.identityOf(stream)).catch((error: unknown) =>
-      this.#dropped(stream, clientAddr, error),
+    this.#authenticated(stream, clientAddr, pending, () => this.#tls.identityOf(stream, clientAddr)).catch(
+      (error: unknown) => this.#dropped(stream, clientAddr, error),
     );
   }
 
@@ -196,7 +200,7 @@ class Gateway implements PostgresGateway {
     stream: Duplex,
     clientAddr: string,
     pending: PendingConnection,
-    identityOf: () => Identity,
+    identityOf: () => Identity | Promise<Identity>,
   ): Promise<void> {
     const reader = new DbReader(stream, MAX_UNREAD);
     for (let round = 0; round < MAX_STARTUP_PACKETS; round++) {
@@ -222,7 +226,7 @@ class Gateway implements PostgresGateway {
           }
           let identity: Identity;
           try {
-            identity = identityOf();
+            identity = await identityOf();
           } catch (error) {
             reader.detach();
             await refuse(stream, SQLSTATE.invalidAuthorization, errorMessage(error));

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../core/clock.ts';
 import { DecodeError, errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
+import type { RefusedLogin } from '../../identity/refused-logins.ts';
 import type { CertAuthority, Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
@@ -36,6 +37,8 @@ export interface RedisGatewayDeps {
   readonly policy: LivePolicy;
   readonly ca: CertAuthority;
   readonly tls: TlsProvider;
+  /** Somebody was refused for the certificate; resolves when that is in the audit log. */
+  refused(refusal: RefusedLogin): Promise<void>;
   readonly limits?: LoginLimits;
   /** `auto`: below the streams where this Node passes the self-test. `streams`: never. */
   readonly dataPath?: 'auto' | 'streams';
@@ -80,6 +83,7 @@ class Gateway implements RedisGateway {
       ca,
       clock,
       log,
+      refused: (refusal) => deps.refused(refusal),
       provider: deps.tls,
       protocol: 'redis',
       handshakeTimeoutMs: limits.timeoutMs,
@@ -141,14 +145,10 @@ class Gateway implements RedisGateway {
     socket.unshift(Buffer.concat([first, rest]));
     this.#tls.start(socket, (stream) => {
       const failed = (error: unknown): void => this.#dropped(stream, clientAddr, error);
-      let identity: Identity;
-      try {
-        identity = this.#tls.identityOf(stream);
-      } catch (error) {
-        void refuse(stream, ...failure(error));
-        return;
-      }
-      this.#login(stream, clientAddr, pending, identity).catch(failed);
+      this.#tls.identityOf(stream, clientAddr).then(
+        (identity) => this.#login(stream, clientAddr, pending, identity).catch(failed),
+        (error: unknown) => refuse(stream, ...failure(error)),
+      );
     });
   }
 
