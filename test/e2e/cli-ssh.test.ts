@@ -39,7 +39,7 @@ describe('tsh with OpenSSH', () => {
       config: () =>
         [
           'auth_service: {cluster_name: example.com, authentication: {second_factor: off}}',
-          'proxy_service: {web_listen_addr: "127.0.0.1:0"}',
+          'proxy_service: {web_listen_addr: "127.0.0.1:0", ssh_listen_addr: "127.0.0.1:0"}',
           '',
         ].join('\n'),
     });
@@ -187,6 +187,20 @@ describe('tsh with OpenSSH', () => {
     });
     assert.equal(synced.status, 0, synced.stderr);
     assert.equal(readFileSync(path('rsynced.txt'), 'utf8'), 'by rsync\n');
+  });
+
+  test('tsh config makes ssh -J work', async () => {
+    const config = await ok('tsh', 'config');
+    writeFileSync(path('ssh_config'), config);
+    const [, port] = /^Match host 127\.0\.0\.1 exec "test %p = (\d+)"$/m.exec(config)!;
+    const jump = ['ssh', '-F', path('ssh_config'), '-J', `127.0.0.1:${port}`, `${LOGIN}@web.example.com`];
+    const ran = await runCommand([...jump, 'echo', 'jumped'], { env: daemon.tshEnv() });
+    assert.equal(ran.stdout, 'jumped\n', ran.stderr);
+    assert.equal(ran.stderr, '');
+    assert.match(
+      readFileSync(path('home/.tsh/known_hosts'), 'utf8'),
+      /^@cert-authority example\.com,\*\.example\.com,127\.0\.0\.1/,
+    );
   });
 
   test('an identity file signs a machine in without a home', async () => {

@@ -74,7 +74,8 @@ export function describeSshCertificate(line: string): SshCertificateInfo {
   };
 }
 
-/** Lets OpenSSH trust every host of a cluster: `NODE.CLUSTER`, and the gateway itself under the cluster's name. */
-export function knownHostsLine(clusterName: string, sshHostCa: string): string {
-  return `@cert-authority ${clusterName},*.${clusterName} ${sshHostCa.trim()}`;
+/** Lets OpenSSH trust every host of a cluster: `NODE.CLUSTER`, and the gateway itself under the cluster's name and those of `gateways`. */
+export function knownHostsLine(clusterName: string, sshHostCa: string, gateways: readonly string[] = []): string {
+  const patterns = new Set([clusterName, `*.${clusterName}`, ...gateways]);
+  return `@cert-authority ${[...patterns].join(',')} ${sshHostCa.trim()}`;
 }

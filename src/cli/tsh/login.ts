@@ -230,7 +230,7 @@ async function keep(signIn: NewSignIn, store: ProfileStore): Promise<void> {
   else rmSync(paths.sshCertificate, { force: true });
   writeFileAtomic(paths.tlsCertificate, answer.tls);
   writeFileAtomic(paths.cas, answer.cas.tlsHostCa);
-  writeKnownHosts(paths.knownHosts, answer);
+  writeKnownHosts(paths.knownHosts, answer, [host, parseAddress(ping.publicAddr).host]);
   const own = { ...endpoint, cert: answer.tls, key: keys.privatePem };
   const { standing, trust } = await firstStatus(own, signIn.trust, answer.cas.tlsHostCa);
   const { ssh, kube, postgres, mysql, redis } = ping.ports;
@@ -281,8 +281,8 @@ async function firstStatus(
   }
 }
 
-function writeKnownHosts(path: string, answer: CertificatesResponse): void {
-  const line = knownHostsLine(answer.clusterName, answer.cas.sshHostCa);
+function writeKnownHosts(path: string, answer: CertificatesResponse, gateways: readonly string[]): void {
+  const line = knownHostsLine(answer.clusterName, answer.cas.sshHostCa, gateways);
   const marker = `@cert-authority ${answer.clusterName},`;
   const others = (readIfThere(path) ?? '').split('\n').filter((other) => other !== '' && !other.startsWith(marker));
   writeFileAtomic(path, `${[...others, line].join('\n')}\n`);

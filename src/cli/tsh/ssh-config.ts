@@ -51,16 +51,41 @@ export function sshOptions(signIn: SignIn): [name: string, value: string][] {
   ];
 }
 
-/** `tsh config`: what to append to `~/.ssh/config` so that plain ssh, scp, rsync, git, VS Code and Ansible reach `NODE.CLUSTER`. */
+/**
+ * `tsh config`: what to append to `~/.ssh/config` so that plain ssh, scp, rsync, git, VS Code and Ansible reach `NODE.CLUSTER`, and,
+ * where the gateway has a listener for it, `ssh -J GATEWAY:PORT` too.
+ */
 export function sshConfig(signIn: SignIn): string {
   const { cluster, host } = signIn.profile;
   return [
     '#',
     `# Nightlatch: SSH to the nodes of ${cluster} through ${host}. ssh LOGIN@NODE.${cluster}`,
     '#',
+    ...gatewayConfig(signIn),
     `Host *.${cluster}`,
-    ...sshOptions(signIn).map(([name, value]) => `    ${name} ${value}`),
+    ...sshOptions(signIn).map(configLine),
     '# End Nightlatch configuration',
     '',
   ].join('\n');
+}
+
+/**
+ * The gateway itself, on the port for `ssh -J` only: the machine may have an SSH server of its own. It stands first, since its name may
+ * look like that of a node.
+ */
+function gatewayConfig(signIn: SignIn): string[] {
+  const { cluster, host, sshPort } = signIn.profile;
+  if (sshPort === undefined) return [];
+  const options = sshOptions(signIn).filter(([name]) => name !== 'ProxyCommand');
+  return [
+    `Match host ${host} exec "test %p = ${sshPort}"`,
+    // Its certificate names the cluster, whatever address leads to it.
+    `    HostKeyAlias ${cluster}`,
+    '    ProxyCommand none',
+    ...options.map(configLine),
+  ];
+}
+
+function configLine([name, value]: readonly [name: string, value: string]): string {
+  return `    ${name} ${value}`;
 }

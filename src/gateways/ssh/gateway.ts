@@ -105,11 +105,17 @@ class Gateway implements SshGateway {
       },
       () => {
         guard.release();
+        // `NODE.CLUSTER`, the name that `known_hosts` trusts, is the node too.
+        const suffix = `.${clusterName}`;
+        const nameOf = (host: string, port: number): string =>
+          host.endsWith(suffix) && findNode(policy.current, host, port) === undefined
+            ? host.slice(0, -suffix.length)
+            : host;
         serveJump({
           transport,
           clock,
-          knows: (host, port) => findNode(policy.current, host, port) !== undefined,
-          accept: (channel, host, port) => this.acceptNode(channel, { ...info, host, port }),
+          knows: (host, port) => findNode(policy.current, nameOf(host, port), port) !== undefined,
+          accept: (channel, host, port) => this.acceptNode(channel, { ...info, host: nameOf(host, port), port }),
         });
       },
     );
