@@ -14,12 +14,14 @@ import { applyFileSettings, createPresetRoles } from './bootstrap.ts';
 let dir: string;
 let store: Store;
 let audit: MemoryAuditLog;
+let log: MemoryLogger;
 
 beforeEach(async () => {
   dir = mkdtempSync(join(os.tmpdir(), 'nightlatch-bootstrap-'));
   const clock = new FakeClock();
   audit = new MemoryAuditLog(clock);
-  store = await openSqliteStore({ path: join(dir, 'store.sqlite'), clock, log: new MemoryLogger() });
+  log = new MemoryLogger();
+  store = await openSqliteStore({ path: join(dir, 'store.sqlite'), clock, log });
 });
 
 afterEach(async () => {
@@ -29,7 +31,7 @@ afterEach(async () => {
 
 /** What a start with this file makes of the store. */
 async function start(file: string): Promise<void> {
-  await applyFileSettings(store, audit, configResources(parseConfigFile(file, 'test.yaml').config));
+  await applyFileSettings(store, audit, log, configResources(parseConfigFile(file, 'test.yaml').config));
 }
 
 async function networking() {
@@ -53,9 +55,13 @@ test('without a file there are defaults, and nothing times out', async () => {
 test('a value in the file is restored at every start', async () => {
   await start('auth_service: {client_idle_timeout: 15m}');
   assert.deepEqual(await networking(), { origin: 'config-file', client_idle_timeout: '15m0s' });
+  assert.deepEqual(log.lines, []);
   await store.put('cluster_networking_config', 'cluster-networking-config', dynamic, { condition: 'any' });
   await start('auth_service: {client_idle_timeout: 15m}');
   assert.deepEqual(await networking(), { origin: 'config-file', client_idle_timeout: '15m0s' });
+  assert.deepEqual(log.lines, [
+    'warn a resource was changed that the configuration file sets: what the file says applies again {"kind":"cluster_networking_config"}',
+  ]);
 });
 
 test('without a value in the file a stored dynamic one stays, and one that a file left behind goes', async () => {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { EVENTS } from '../audit/catalog.ts';
 import type { AuditLog } from '../audit/events.ts';
+import type { Logger } from '../core/logger.ts';
 import { presetRoles } from '../policy/presets.ts';
 import {
   type ClusterAuthPreference,
@@ -30,15 +31,17 @@ export async function createPresetRoles(store: Store): Promise<void> {
 export async function applyFileSettings(
   store: Store,
   audit: AuditLog,
+  log: Logger,
   { authPreference, networkingConfig }: Pick<ConfigResources, 'authPreference' | 'networkingConfig'>,
 ): Promise<void> {
-  await applyOne(store, audit, EVENTS.authPreferenceUpdate, authPreference, defaultAuthPreference());
-  await applyOne(store, audit, EVENTS.networkingConfigUpdate, networkingConfig, defaultNetworkingConfig());
+  await applyOne(store, audit, log, EVENTS.authPreferenceUpdate, authPreference, defaultAuthPreference());
+  await applyOne(store, audit, log, EVENTS.networkingConfigUpdate, networkingConfig, defaultNetworkingConfig());
 }
 
 async function applyOne<R extends ClusterAuthPreference | ClusterNetworkingConfig>(
   store: Store,
   audit: AuditLog,
+  log: Logger,
   event: { readonly event: string; readonly code: string },
   fromFile: R | undefined,
   defaults: R,
@@ -50,6 +53,9 @@ async function applyOne<R extends ClusterAuthPreference | ClusterNetworkingConfi
   const wanted = fromFile ?? (before === undefined || leftBehind ? defaults : undefined);
   if (wanted === undefined || (before !== undefined && isDeepStrictEqual(plainResource(before), plainResource(wanted))))
     return;
+  if (before !== undefined && originOf(before) === 'dynamic' && !isDeepStrictEqual(before.spec, wanted.spec)) {
+    log.warn('a resource was changed that the configuration file sets: what the file says applies again', { kind });
+  }
   // The idle report knows the settings in force from these events.
   await audit.emit({
     ...event,

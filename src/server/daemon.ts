@@ -101,7 +101,7 @@ async function compose(
   const refusedLogins = new RefusedLogins({ clock, log, audit });
   closers.push(() => refusedLogins.close());
   await createPresetRoles(store);
-  await applyFileSettings(store, audit, fromFile);
+  await applyFileSettings(store, audit, log, fromFile);
   const policy = await createLivePolicy({ store, log });
   closers.push(() => policy.close());
   if (config.ssh_service.enabled) policy.setStatic('node', [embeddedNodeResource(hostname, config.ssh_service.labels)]);

@@ -85,8 +85,10 @@ describe('resources over the API', () => {
       'This resource is managed by static configuration. In order to reset it to defaults, remove relevant configuration from nightlatch.yaml and restart the servers.',
     );
     assert.equal((await write(cap(), 'create', { confirm: true })).status, 409);
-    assert.equal((await write(cap(), 'upsert', { confirm: true })).status, 200);
+    const warnings = ['The cluster auth preference is set in nightlatch.yaml: the next start puts back what it says.'];
+    assert.deepEqual((await write(cap(), 'upsert', { confirm: true })).body.warnings, warnings);
     assert.equal((await current('cap')).metadata.labels[ORIGIN], 'dynamic');
+    assert.deepEqual((await write(cap(), 'upsert')).body.warnings, warnings);
   });
 
   test('what the configuration file registers can be seen, not changed', async () => {

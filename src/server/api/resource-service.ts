@@ -19,7 +19,7 @@ import type { ServerContext } from '../context.ts';
 import { audited } from './audited.ts';
 import { type Caller, callerName } from './caller.ts';
 import { demand } from './permissions.ts';
-import { managedByStaticDeleteText, managedByStaticText, nameInText } from './resource-texts.ts';
+import { managedByStaticDeleteText, managedByStaticText, nameInText, overriddenText } from './resource-texts.ts';
 
 /** How a resource is to be written. */
 export interface WriteOptions {
@@ -56,6 +56,8 @@ const CHANGE_EVENTS: Readonly<Record<Kind, { created: EventType; updated: EventT
 /** Reads and changes resources on behalf of a caller: rules, origins, conditions, audit events. */
 export class ResourceService {
   readonly #ctx: ServerContext;
+  /** Kinds that the configuration file sets and that somebody changed since the start all the same. */
+  readonly #overridden = new Set<Kind>();
 
   constructor(ctx: ServerContext) {
     this.#ctx = ctx;
@@ -110,7 +112,11 @@ export class ResourceService {
           ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
         }),
     );
-    return { kind, name, existed, revision: written.revision, warnings: [] };
+    if (before !== undefined && originOf(before) === 'config-file') this.#overridden.add(kind);
+    const warnings = this.#overridden.has(kind)
+      ? [overriddenText(nameInText(kind, name, singleton), this.#configFile)]
+      : [];
+    return { kind, name, existed, revision: written.revision, warnings };
   }
 
   /** Deletes a resource, or resets one of which there is always one. @throws {NightlatchError} as `write`. */

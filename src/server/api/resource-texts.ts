@@ -34,3 +34,8 @@ export function managedByStaticDeleteText(file: string): string {
     `from ${file} and restart the servers.`
   );
 }
+
+/** What becomes of a change to a resource that the configuration file sets. */
+export function overriddenText(what: string, file: string): string {
+  return `The ${what} is set in ${file}: the next start puts back what it says.`;
+}
