@@ -11,11 +11,12 @@ async function start({ config: named, dataDir, ignoreUnsupported }: StartOptions
   ]);
   const path = named ?? CONFIG_FILES.find((candidate) => readIfThere(candidate) !== undefined);
   const text = path === undefined ? '' : readUserFile(path);
-  const { config, warnings } = parseConfigFile(text, path ?? 'the defaults', { ignoreUnsupported });
+  const { config, warnings, errorAt } = parseConfigFile(text, path ?? 'the defaults', { ignoreUnsupported });
   const { runDaemon } = await import('../server/run.ts');
   await runDaemon({
     config: dataDir === undefined ? config : { ...config, teleport: { ...config.teleport, data_dir: dataDir } },
     warnings,
+    configErrorAt: errorAt,
     ...(path === undefined ? {} : { configFileName: basename(path) }),
   });
 }

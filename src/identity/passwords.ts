@@ -2,7 +2,8 @@ import { argon2, randomBytes, timingSafeEqual } from 'node:crypto';
 import { DecodeError, NightlatchError } from '../core/errors.ts';
 import type { Secret } from '../core/secret.ts';
 
-const MIN_PASSWORD_LENGTH = 12;
+/** Characters that a password must have. */
+export const MIN_PASSWORD_LENGTH = 12;
 const MAX_PASSWORD_LENGTH = 128;
 
 /** Cost of argon2id (RFC 9106). */

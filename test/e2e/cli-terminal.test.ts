@@ -92,7 +92,9 @@ describe('in a terminal', () => {
     );
     assert.ok(terminal.shown.includes(daemon.caPin));
     terminal.type('yes');
-    await terminal.shows(/Welcome to example\.com, alice\.[\s\S]*New password:/);
+    await terminal.shows(/Welcome to example\.com, alice\.[\s\S]*New password \(at least 12 characters\):/);
+    terminal.type('short');
+    await terminal.shows(/the password is too short[\s\S]*New password \(/);
     terminal.type(PASSWORD);
     await terminal.shows(/Once more:/);
     terminal.type(PASSWORD);
@@ -100,9 +102,11 @@ describe('in a terminal', () => {
       /[▀▄█]{10}[\s\S]*type in its secret: ([A-Z2-7]+)[\s\S]*Code that the app shows:/,
     );
     totp = new TOTP({ secret: Secret.fromBase32(secret!) });
+    terminal.type('wrong');
+    await terminal.shows(/the code is wrong[\s\S]*Code that the app shows:/);
     terminal.type(totp.generate());
     await terminal.shows(
-      /Your account is ready\. Sign in with:\r?\n {2}tsh login --proxy=127\.0\.0\.1:\d+ --user=alice/,
+      /Your account is ready\. Sign in with:\r?\n {2}tsh login --proxy=127\.0\.0\.1:\d+ --user=alice\r?\nThat sign-in needs the next code/,
     );
     assert.equal(await terminal.ended, 0);
     assert.ok(!terminal.shown.includes(PASSWORD));

@@ -57,10 +57,21 @@ export async function askSecret(message: string, what: string, instead: string):
   return answered(password({ message, mask: false, theme }, context));
 }
 
-/** Asks for a password to set, twice, since nobody sees what is typed. */
-export async function askNewPassword(): Promise<string> {
+/**
+ * Asks for a password to set, twice, since nobody sees what is typed. `check` says what is wrong with one, which is then asked for again;
+ * undefined where nothing is.
+ */
+export async function askNewPassword(
+  message = 'New password:',
+  check: (password: string) => string | undefined = () => undefined,
+): Promise<string> {
   const instead = 'pass it with --password-fd';
-  const password = await askSecret('New password:', 'password', instead);
+  const ask = () => askSecret(message, 'password', instead);
+  let password = await ask();
+  for (let wrong = check(password); wrong !== undefined; wrong = check(password)) {
+    process.stderr.write(`${wrong}\n`);
+    password = await ask();
+  }
   const again = await askSecret('Once more:', 'password', instead);
   if (password !== again) throw new NightlatchError('bad_parameter', 'the passwords differ');
   return password;

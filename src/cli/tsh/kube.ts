@@ -89,12 +89,13 @@ function entryName(signIn: SignIn, cluster: string): string {
   return `${signIn.profile.cluster}-${cluster}`;
 }
 
-/** The native listener where it is on, else the public port, which knows Kubernetes by a server name that begins with `kube.`. */
+/**
+ * The native listener where it is on, else the public port, which knows Kubernetes by the server name `kube.CLUSTER` and presents a certificate of
+ * the cluster for it, whatever certificate it has else.
+ */
 function endpointOf(signIn: SignIn) {
   const { host, port, kubePort, trust, cluster } = signIn.profile;
-  if (trust !== 'cluster') {
-    return kubePort === undefined ? { host, port, serverName: `kube.${host}` } : { host, port: kubePort };
-  }
+  if (trust !== 'cluster' && kubePort !== undefined) return { host, port: kubePort };
   const ca = readIfThere(signIn.casFile);
   return { host, port: kubePort ?? port, serverName: `kube.${cluster}`, ...(ca === undefined ? {} : { ca }) };
 }
