@@ -1,11 +1,13 @@
 // Whom tsh trusts: a pinned CA, an operator's own certificate, nobody who has taken the gateway's place.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { startTestDaemon, type TestDaemon } from '../fixtures/daemon.ts';
+import tls from 'node:tls';
+import { runCommand, startTestDaemon, type TestDaemon } from '../fixtures/daemon.ts';
 
 const PASSWORD = 'correct horse battery staple';
 
@@ -84,6 +86,7 @@ describe('trust', () => {
     const env = { ...home };
     const listed = await daemon.tsh(['ls'], { env });
     assert.match(listed.stderr, /^ERROR: the certificate of \S+ is not trusted: /);
+    assert.doesNotMatch(listed.stderr, /--use/);
     const login = await daemon.tsh(
       ['login', `--proxy=${daemon.proxy}`, '--user=alice', '--ttl=1h', '--password-fd', '3'],
       { env, fds: [PASSWORD] },
@@ -104,9 +107,14 @@ describe('trust', () => {
       `  https_keypairs: [{key_file: ${path('operator.key')}, cert_file: ${path('operator.pem')}}]\n`,
     );
     await invite();
-    const unknown = await signIn();
-    assert.equal(unknown.status, 1);
-    assert.match(unknown.stderr, /is not trusted/);
+    for (const pin of [[], ['--ca-pin', daemon.caPin]]) {
+      const unknown = await signIn(...pin);
+      assert.equal(unknown.status, 1);
+      assert.equal(
+        unknown.stderr,
+        "ERROR: the certificate of 127.0.0.1 is signed by an authority this computer does not know: add it to the system's authorities, or name its file in SSL_CERT_FILE\n",
+      );
+    }
     const env = { SSL_CERT_FILE: path('ca.pem') };
     const login = await daemon.tsh(
       ['login', `--proxy=${daemon.proxy}`, '--user=alice', '--password-fd', '3', '--ca-pin', daemon.caPin],
@@ -118,6 +126,50 @@ describe('trust', () => {
     assert.equal((await daemon.tsh(['ls'], { env })).status, 0);
     assert.equal((await daemon.tsh(['ls'])).status, 1);
     assert.ok(existsSync(join(daemon.tshEnv().NIGHTLATCH_HOME!, 'keys/127.0.0.1/cas/example.com.pem')));
+  });
+
+  test('beside an operator’s own certificate, Kubernetes has one of the cluster', async () => {
+    const cluster = readFileSync(join(daemon.tshEnv().NIGHTLATCH_HOME!, 'keys/127.0.0.1/cas/example.com.pem'), 'utf8');
+    const corporate = readFileSync(path('ca.pem'), 'utf8');
+    const verified = async (servername: string, ca: string) => {
+      const socket = tls.connect({ host: '127.0.0.1', port: daemon.port, servername, ca, rejectUnauthorized: false });
+      await once(socket, 'secureConnect');
+      const { authorized } = socket;
+      socket.destroy();
+      return authorized;
+    };
+    assert.equal(await verified('kube.example.com', cluster), true);
+    assert.equal(await verified('localhost', corporate), true);
+    assert.equal(await verified('localhost', cluster), false);
+  });
+
+  test('a key pair that cannot be used is named by file, line and key', async () => {
+    const { dataDir } = daemon;
+    await daemon.stop();
+    const file = path('broken.yaml');
+    const refused = async (key: string, cert: string) => {
+      writeFileSync(
+        file,
+        `teleport: {data_dir: ${dataDir}}\nproxy_service:\n  https_keypairs:\n  - key_file: ${path(key)}\n    cert_file: ${path(cert)}\n`,
+      );
+      const result = await runCommand([
+        process.execPath,
+        join(import.meta.dirname, '../../bin/nightlatch.js'),
+        'start',
+        '-c',
+        file,
+      ]);
+      assert.equal(result.status, 1);
+      return result.stderr;
+    };
+    assert.match(
+      await refused('operator.key', 'missing.pem'),
+      /ERROR: \S+broken\.yaml:5: proxy_service\.https_keypairs\[0\]\.cert_file: cannot be read: ENOENT.*missing\.pem/,
+    );
+    assert.match(
+      await refused('ca.key', 'operator.pem'),
+      /broken\.yaml:4: proxy_service\.https_keypairs\[0\]: cannot be used .*key values mismatch/,
+    );
   });
 
   function mkdir(name: string): string {

@@ -41,10 +41,27 @@ const ERROR_CODES: ReadonlySet<string> = new Set<ErrorCode>([
   'unavailable',
 ]);
 
+/** Codes of OpenSSL's verification (X509_STORE_CTX_get_error(3)) for a chain that leads to no trusted authority. */
+const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_SIGNATURE_FAILURE',
+]);
+
 /** The server's certificate is not one that this client trusts. */
 export class UntrustedServerError extends NightlatchError {
-  constructor(address: string, reason: string, options?: ErrorOptions) {
-    super('unauthenticated', `the certificate of ${address} is not trusted: ${reason}`, options);
+  /** Whether nothing else is known against the certificate than that its authority is not a trusted one. */
+  readonly unknownAuthority: boolean;
+
+  /** `cause` is what Node says of the certificate. */
+  constructor(address: string, cause: Error) {
+    // Node may add which flag of its own to try: its flags are none of ours.
+    const reason = cause.message.replace(/[;,] if the root CA is installed locally.*$/s, '');
+    super('unauthenticated', `the certificate of ${address} is not trusted: ${reason}`, { cause });
+    this.unknownAuthority = 'code' in cause && UNKNOWN_AUTHORITY.has(String(cause.code));
   }
 }
 
@@ -155,7 +172,7 @@ export class ApiClient {
   #explain(error: Error): Error {
     if (error instanceof NightlatchError) return error;
     const address = addressOf(this.endpoint);
-    if (isTrustError(error)) return new UntrustedServerError(address, error.message, { cause: error });
+    if (isTrustError(error)) return new UntrustedServerError(address, error);
     const reason = error instanceof AggregateError ? (error.errors[0] as Error).message : error.message;
     return new NightlatchError('unavailable', `cannot reach ${address}: ${reason}`, { cause: error });
   }

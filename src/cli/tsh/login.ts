@@ -136,7 +136,7 @@ export async function establishTrust(
       refusal ??= error;
     }
   }
-  const ca = await askToTrust(target, refusal!, own !== undefined);
+  const ca = await askToTrust(target, refusal!, pinned === undefined && kept !== undefined);
   return { endpoint: { ...target, ca: [ca] }, trust: 'cluster' };
 }
 
@@ -179,9 +179,10 @@ async function askToTrust(target: TlsEndpoint, refusal: UntrustedServerError, kn
       { cause: refusal },
     );
   }
+  const cas = await fetchAuthorities(target);
+  await requireSignedBy(cas.tlsHostCa, target, refusal);
   const hint = 'Pass --ca-pin with the pin that tctl status shows on the server.';
   if (!isInteractive()) throw new NightlatchError('unauthenticated', `${refusal.message}. ${hint}`, { cause: refusal });
-  const cas = await fetchAuthorities(target);
   const address = formatAddress(target.host, target.port);
   process.stderr.write(
     `The certificate of ${address} is signed by the cluster's own authority, which this computer does not know yet:\n` +
@@ -191,6 +192,22 @@ async function askToTrust(target: TlsEndpoint, refusal: UntrustedServerError, kn
   const answer = await askLine('Trust it from now on? (yes/no)', 'answer', hint);
   if (!/^y(es)?$/i.test(answer.trim())) throw new NightlatchError('cancelled', 'not trusted; nothing was sent');
   return cas.tlsHostCa;
+}
+
+/** @throws {NightlatchError} `unauthenticated` where the server's certificate is not by this CA: trusting it would help nothing. */
+async function requireSignedBy(ca: string, target: TlsEndpoint, refusal: UntrustedServerError): Promise<void> {
+  try {
+    await ping({ ...target, ca: [ca] });
+  } catch (error) {
+    if (!(error instanceof UntrustedServerError)) throw error;
+    if (!error.unknownAuthority) throw error;
+    if (!refusal.unknownAuthority) throw refusal;
+    throw new NightlatchError(
+      'unauthenticated',
+      `the certificate of ${target.host} is signed by an authority this computer does not know: add it to the system's authorities, or name its file in SSL_CERT_FILE`,
+      { cause: error },
+    );
+  }
 }
 
 /** Pin of a CA: SHA-256 over its SubjectPublicKeyInfo (RFC 7469 section 2.4), in hex as Teleport writes it. */

@@ -24,7 +24,7 @@ export async function openTunnel(
   } catch (error) {
     socket.destroy();
     if (error instanceof NightlatchError) throw error;
-    if (isTrustError(error)) throw new UntrustedServerError(address, (error as Error).message, { cause: error });
+    if (isTrustError(error)) throw new UntrustedServerError(address, error as Error);
     throw new NightlatchError('unavailable', `cannot reach ${address}: ${(error as Error).message}`, { cause: error });
   }
   socket.setTimeout(0);
