@@ -21,6 +21,8 @@ export interface ConfigFile {
   readonly config: Config;
   /** Keys that were left out of account because the caller asked for that, as `file:line: key: …`. */
   readonly warnings: readonly string[];
+  /** The error for what turns out later to be wrong at a key, with its line. */
+  errorAt(path: Path, text: string): ConfigError;
 }
 
 /**
@@ -44,8 +46,10 @@ export function parseConfigFile(
     throw new ConfigError(fileName, [problem]);
   }
   const document: YamlDocument = documents[0] ?? { value: {}, lineOf: () => 1 };
+  const errorAt = (path: Path, text: string): ConfigError =>
+    new ConfigError(fileName, placed([{ path, text, unsupported: false }], document));
   const first = check(configSchema, document.value);
-  if (first.ok) return { config: oneSshName(first.data), warnings: [] };
+  if (first.ok) return { config: oneSshName(first.data), warnings: [], errorAt };
   const ignored = options.ignoreUnsupported ? first.problems.filter((problem) => problem.unsupported) : [];
   const again =
     ignored.length === 0
@@ -63,6 +67,7 @@ export function parseConfigFile(
     warnings: placed(ignored, document).map((problem) =>
       problemText(fileName, { ...problem, text: 'is a Teleport setting that Nightlatch does not support: ignored' }),
     ),
+    errorAt,
   };
 }
 

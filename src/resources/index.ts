@@ -1,6 +1,6 @@
 export type { ClusterAuthPreference } from './cluster-auth-preference.ts';
 export type { ClusterNetworkingConfig } from './cluster-networking-config.ts';
-export { type Config, type ConfigResources, configResources, parseConfigFile } from './config-file.ts';
+export { type Config, type ConfigFile, type ConfigResources, configResources, parseConfigFile } from './config-file.ts';
 export type { Database } from './database.ts';
 export { checkResource, decodeResource } from './decode.ts';
 export { defaultAuthPreference, defaultNetworkingConfig, originOf, withOrigin } from './defaults.ts';

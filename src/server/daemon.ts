@@ -24,6 +24,7 @@ import { SealedRecords } from '../identity/sealed-records.ts';
 import { ipOf } from '../identity/source-address.ts';
 import {
   type Config,
+  type ConfigFile,
   configResources,
   type KubeCluster,
   type Node,
@@ -52,6 +53,8 @@ export interface DaemonOptions {
   readonly config: Config;
   /** Base name of the configuration file, for messages. */
   readonly configFileName?: string;
+  /** Makes the error for what is wrong at a key of the configuration file. */
+  readonly configErrorAt?: ConfigFile['errorAt'];
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -84,7 +87,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 }
 
 async function compose(
-  { config, configFileName, clock, log }: DaemonOptions,
+  { config, configFileName, configErrorAt, clock, log }: DaemonOptions,
   closers: (() => Promise<void> | void)[],
   closeAll: () => Promise<void>,
 ): Promise<Daemon> {
@@ -143,7 +146,9 @@ async function compose(
     log,
     ca,
     names: [...names, ...names.filter((name) => !/^[\d.]+$|:/.test(name)).map((name) => `kube.${name}`)],
+    clusterName,
     keyPairs: proxy.https_keypairs.map(({ key_file, cert_file }) => ({ keyFile: key_file, certFile: cert_file })),
+    ...(configErrorAt === undefined ? {} : { errorAt: configErrorAt }),
   });
   closers.push(() => certificate.close());
 
@@ -215,6 +220,7 @@ async function compose(
   const publicPort = createPublicPort({
     log,
     credential: certificate.current,
+    kubeCredential: (serverName) => certificate.forKube(serverName),
     clientCa: ca.tlsUserCa,
     verifyTlsUser: (der) => ca.verifyTlsUser(der),
     refused: (refusal) => refusedLogins.record(refusal),

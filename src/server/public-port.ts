@@ -40,6 +40,8 @@ export interface HttpHandler {
 export interface PublicPortDeps {
   readonly log: Logger;
   readonly credential: TlsCredential;
+  /** What is presented instead for a server name that begins with `kube.`. */
+  kubeCredential(serverName: string): TlsCredential;
   /** PEM of the authorities whose client certificates are asked for. */
   readonly clientCa: string;
   verifyTlsUser(certificateDer: Buffer): Verified;
@@ -77,13 +79,34 @@ export function clientCertificateOptions(credential: TlsCredential, clientCa: st
   };
 }
 
+/** Whether a TLS server name asks for Kubernetes. */
+function isKubeName(serverName: string): boolean {
+  return serverName.startsWith('kube.');
+}
+
 /** The one public port: TLS, told apart by ALPN and server name. Not listening yet. */
 export function createPublicPort(deps: PublicPortDeps): tls.Server {
   const { log, tunnels } = deps;
   const options = clientCertificateOptions(deps.credential, deps.clientCa);
   const web = createHttpServer(deps.web, options);
   const kube = createHttpServer(deps.kube, options);
-  const server = tls.createServer({ ...options, ALPNProtocols: [...tunnels.keys(), 'h2', 'http/1.1'] });
+  const contexts = new WeakMap<TlsCredential, tls.SecureContext>();
+  const server = tls.createServer({
+    ...options,
+    ALPNProtocols: [...tunnels.keys(), 'h2', 'http/1.1'],
+    SNICallback(serverName, done) {
+      // Without a context of its own, the name gets the one that `setSecureContext` changes.
+      if (!isKubeName(serverName)) {
+        done(null);
+        return;
+      }
+      const credential = deps.kubeCredential(serverName);
+      const known = contexts.get(credential);
+      const context = known ?? tls.createSecureContext(clientCertificateOptions(credential, deps.clientCa));
+      if (known === undefined) contexts.set(credential, context);
+      done(null, context);
+    },
+  });
   server.maxConnections = MAX_CONNECTIONS;
   server.on('secureConnection', (socket) => {
     socket.setNoDelay(true);
@@ -93,7 +116,7 @@ export function createPublicPort(deps: PublicPortDeps): tls.Server {
       return;
     }
     const servername = typeof socket.servername === 'string' ? socket.servername : '';
-    const handler = servername.startsWith('kube.') ? kube : web;
+    const handler = isKubeName(servername) ? kube : web;
     handler.emit('secureConnection', socket);
   });
   server.on('tlsClientError', (error, socket) => {

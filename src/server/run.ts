@@ -1,6 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { errorMessage } from '../core/errors.ts';
-import type { Config } from '../resources/index.ts';
+import type { Config, ConfigFile } from '../resources/index.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
 import { createLogger } from './log.ts';
 import { systemClock } from './system-clock.ts';
@@ -11,6 +11,8 @@ const GRACE_MS = 30_000;
 export interface RunOptions {
   readonly config: Config;
   readonly configFileName?: string;
+  /** Makes the error for what is wrong at a key of the configuration file. */
+  readonly configErrorAt?: ConfigFile['errorAt'];
   /** What the configuration's reader warned of. */
   readonly warnings?: readonly string[];
   /** Milliseconds that open sessions get at shutdown. */
@@ -23,6 +25,7 @@ export interface RunOptions {
 export async function runDaemon({
   config,
   configFileName,
+  configErrorAt,
   warnings = [],
   graceMs = GRACE_MS,
   onReady,
@@ -43,6 +46,7 @@ export async function runDaemon({
   const daemon = await startDaemon({
     config,
     ...(configFileName === undefined ? {} : { configFileName }),
+    ...(configErrorAt === undefined ? {} : { configErrorAt }),
     clock: systemClock,
     log,
   });

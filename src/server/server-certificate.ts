@@ -1,16 +1,27 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
+import tls from 'node:tls';
 import type { Clock, Timer } from '../core/clock.ts';
-import { errorMessage, NightlatchError } from '../core/errors.ts';
+import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import type { CertAuthority, TlsCredential } from '../identity/types.ts';
+import { ConfigError, type Path } from '../resources/problems.ts';
 
 /** The gateway's own certificate is made anew this often; each is good for thirty days. */
 const RENEW_MS = 24 * 3_600_000;
 
+/** Where the key pair that is presented stands in the configuration file. */
+const FIRST_PAIR: Path = ['proxy_service', 'https_keypairs', 0];
+
 /** The certificate that the listeners present, as it stands and as it changes. */
 export interface ServerCertificate {
   readonly current: TlsCredential;
+  /**
+   * The certificate for a TLS server name that begins with `kube.`: the cluster's own for `kube.CLUSTER`, which kubeconfigs expect to be signed
+   * by the cluster, and for names that the operator's does not cover.
+   */
+  forKube(serverName: string): TlsCredential;
   onChange(fn: (credential: TlsCredential) => void): () => void;
   /** Reads the operator's files again (SIGHUP), or renews our own. */
   renew(): Promise<void>;
@@ -23,8 +34,11 @@ export interface ServerCertificateOptions {
   readonly ca: CertAuthority;
   /** Names under which the gateway is reached, beside those of the machine. */
   readonly names: readonly string[];
+  readonly clusterName: string;
   /** The operator's own certificates, PEM files; ours is used where there is none. The first is presented. */
   readonly keyPairs: readonly { readonly keyFile: string; readonly certFile: string }[];
+  /** Makes the error for what is wrong at a key of the configuration file. */
+  readonly errorAt?: (path: Path, text: string) => ConfigError;
 }
 
 /** Names and addresses of this machine, which its self-signed certificate covers. */
@@ -39,24 +53,32 @@ export function machineNames(): string[] {
 
 /** Loads or makes the certificate and keeps it fresh. @throws {NightlatchError} `bad_parameter` for files that cannot be used. */
 export async function createServerCertificate(options: ServerCertificateOptions): Promise<ServerCertificate> {
-  const { clock, log, ca, names, keyPairs } = options;
+  const { clock, log, ca, names, clusterName, keyPairs, errorAt = errorWithoutFile } = options;
   const [files] = keyPairs;
   const listeners = new Set<(credential: TlsCredential) => void>();
-  const load = async (): Promise<TlsCredential> => {
-    if (files === undefined) {
-      return ca.mintTlsServer([...new Set([...names, ...machineNames()])]);
-    }
+  const read = (key: 'key_file' | 'cert_file', file: string): string => {
     try {
-      return { keyPem: readFileSync(files.keyFile, 'utf8'), certPem: readFileSync(files.certFile, 'utf8') };
+      return readFileSync(file, 'utf8');
     } catch (error) {
-      throw new NightlatchError('bad_parameter', `https_keypairs: ${errorMessage(error)}`, { cause: error });
+      throw errorAt([...FIRST_PAIR, key], `cannot be read: ${errorMessage(error)}`);
     }
+  };
+  const load = async (): Promise<{ presented: TlsCredential; ofCluster: TlsCredential }> => {
+    const ofCluster = await ca.mintTlsServer([...new Set([...names, ...machineNames()])]);
+    if (files === undefined) return { presented: ofCluster, ofCluster };
+    const presented = { keyPem: read('key_file', files.keyFile), certPem: read('cert_file', files.certFile) };
+    try {
+      tls.createSecureContext({ key: presented.keyPem, cert: presented.certPem });
+    } catch (error) {
+      throw errorAt(FIRST_PAIR, `cannot be used (${files.keyFile}, ${files.certFile}): ${errorMessage(error)}`);
+    }
+    return { presented, ofCluster };
   };
   let current = await load();
   let timer: Timer | undefined;
   const renew = async (): Promise<void> => {
     current = await load();
-    for (const fn of listeners) fn(current);
+    for (const fn of listeners) fn(current.presented);
   };
   const schedule = (): void => {
     timer = clock.at(clock.now() + RENEW_MS, () => {
@@ -69,7 +91,12 @@ export async function createServerCertificate(options: ServerCertificateOptions)
   schedule();
   return {
     get current() {
-      return current;
+      return current.presented;
+    },
+    forKube(serverName) {
+      const { presented, ofCluster } = current;
+      if (serverName === `kube.${clusterName}`) return ofCluster;
+      return new X509Certificate(presented.certPem).checkHost(serverName) === undefined ? ofCluster : presented;
     },
     onChange(fn) {
       listeners.add(fn);
@@ -78,4 +105,8 @@ export async function createServerCertificate(options: ServerCertificateOptions)
     renew,
     close: () => timer?.cancel(),
   };
+}
+
+function errorWithoutFile(path: Path, text: string): ConfigError {
+  return new ConfigError('', [{ line: 0, path, text, unsupported: false }]);
 }
