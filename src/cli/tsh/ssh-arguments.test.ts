@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import type { Profile } from './profile.ts';
+import { namedLogin } from './ssh.ts';
 import { checkNodeName, parseSshArguments, splitTarget } from './ssh-arguments.ts';
 
 describe('the arguments of tsh ssh', () => {
@@ -72,5 +74,15 @@ describe('the arguments of tsh ssh', () => {
         }
       }),
     );
+  });
+});
+
+test('a login that the certificate does not name is refused before ssh is asked', () => {
+  const profile = { logins: ['alice', 'root'] } as unknown as Profile;
+  assert.equal(namedLogin('root', profile), 'root');
+  assert.throws(() => namedLogin('deploy', profile), {
+    code: 'access_denied',
+    message:
+      'your certificate does not name the login deploy (it names alice, root). If your roles have changed, sign in again: tsh login',
   });
 });

@@ -31,7 +31,7 @@ export async function ssh(globals: GlobalOptions, args: readonly string[]): Prom
   try {
     requireSshCertificate(signIn);
     const node = shortNodeName(line.node, signIn.profile.cluster);
-    const login = line.login ?? defaultLogin(signIn.profile);
+    const login = namedLogin(line.login ?? defaultLogin(signIn.profile), signIn.profile);
     await runInPlace(
       'ssh',
       [...optionArguments(signIn), ...aliasFor(node, signIn), ...line.flags, '-l', login, '--', node, ...line.command],
@@ -134,6 +134,15 @@ export function defaultLogin(profile: Profile): string {
   return local;
 }
 
+/** The login, where the certificate names it: ssh would say no more than `Permission denied`. @throws {NightlatchError} `access_denied` */
+export function namedLogin(login: string, { logins }: Profile): string {
+  if (logins.includes(login)) return login;
+  throw new NightlatchError(
+    'access_denied',
+    `your certificate does not name the login ${login} (it names ${logins.join(', ')}). If your roles have changed, sign in again: tsh login`,
+  );
+}
+
 /** Flags of scp(1), those with a value apart. */
 const SCP_FLAGS_WITH_VALUE = 'cDFiJloPSX';
 
@@ -170,5 +179,8 @@ function parseScpFile(file: string, profile: Profile): { argument: string; node?
   }
   const { login, node } = splitTarget(file.slice(0, colon));
   const name = checkNodeName(shortNodeName(node, profile.cluster));
-  return { argument: `${login ?? defaultLogin(profile)}@${name}:${file.slice(colon + 1)}`, node: name };
+  return {
+    argument: `${namedLogin(login ?? defaultLogin(profile), profile)}@${name}:${file.slice(colon + 1)}`,
+    node: name,
+  };
 }
