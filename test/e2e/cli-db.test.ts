@@ -146,6 +146,7 @@ describe('tsh db', () => {
     assert.equal(evaluated.stdout, '7\n', evaluated.stderr);
     const config = JSON.parse(await ok('tsh', 'db', 'config', 'orders', '--format=json'));
     assert.equal(config.user, 'app');
+    assert.equal(config.database, 'orders');
     assert.ok(existsSync(config.cert));
     assert.equal(await ok('tsh', 'db', 'logout', 'orders'), 'Logged out of database "orders"\n');
     assert.equal(readFileSync(services, 'utf8'), '# mine\n[other]\nhost=elsewhere\n\n');

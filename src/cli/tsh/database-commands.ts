@@ -18,6 +18,8 @@ import {
   keptDatabases,
   type NativeConnection,
   nativeConnection,
+  rememberChoice,
+  rememberedChoice,
   removeCertificate,
   removeSections,
   sectionName,
@@ -30,11 +32,13 @@ import { runInPlace } from './run.ts';
 import { type GlobalOptions, openSignIn, type SignIn, withApi } from './sign-in.ts';
 import { shellQuote } from './ssh-config.ts';
 
-/** The database with the user to be: the one that is named, else the only one there is. */
-async function resolve(api: ApiClient, name: string, options: DatabaseOptions) {
+/**
+ * The database with the user and the name to be: those that are asked for, else those of `tsh db login`, else the only user there is.
+ */
+async function resolve(api: ApiClient, name: string, options: DatabaseOptions, remembered: DatabaseOptions) {
   const database = await findDatabase(api, name);
-  const dbUser = options.dbUser ?? onlyUser(database);
-  const dbName = options.dbName;
+  const dbUser = options.dbUser ?? remembered.dbUser ?? onlyUser(database);
+  const dbName = options.dbName ?? remembered.dbName;
   const chosen: DatabaseOptions = {
     ...(dbUser === undefined ? {} : { dbUser }),
     ...(dbName === undefined ? {} : { dbName }),
@@ -45,8 +49,9 @@ async function resolve(api: ApiClient, name: string, options: DatabaseOptions) {
 /** `tsh db login`: a certificate bound to the database, and sections for its clients. */
 export async function dbLogin(globals: GlobalOptions, name: string, options: DatabaseOptions): Promise<void> {
   await withApi(globals, async (api, signIn) => {
-    const { database, chosen } = await resolve(api, name, options);
+    const { database, chosen } = await resolve(api, name, options, {});
     const { native, section } = await signInTo(api, signIn, database, chosen);
+    rememberChoice(certificateFile(signIn, name), options);
     const file = native === undefined ? undefined : writeSection(section, native);
     const user = chosen.dbUser === undefined ? ' --db-user=USER' : '';
     process.stdout.write(
@@ -63,6 +68,10 @@ export async function dbLogin(globals: GlobalOptions, name: string, options: Dat
           : `\nor, for other programs, after\n\n  tsh proxy db --tunnel --port=PORT ${shellQuote(name)}\n`),
     );
   });
+}
+
+function certificateFile(signIn: SignIn, name: string): string {
+  return new ProfileStore().paths(signIn.profile).database(name);
 }
 
 /** Gets the certificate, and says how the database is reached without tsh, where it can be. */
@@ -110,7 +119,7 @@ export async function dbConnect(
   more: readonly string[],
 ): Promise<void> {
   await withApi(globals, async (api, signIn) => {
-    const { database, chosen } = await resolve(api, name, options);
+    const { database, chosen } = await resolve(api, name, options, rememberedChoice(certificateFile(signIn, name)));
     if (chosen.dbUser === undefined && database.protocol !== 'redis') {
       const users = database.logins.length === 0 ? 'none' : database.logins.map(printable).join(', ');
       throw new NightlatchError(
@@ -142,7 +151,7 @@ export async function proxyDb(
   options: DatabaseOptions & { port: number; tunnel: boolean },
 ): Promise<void> {
   await withApi(globals, async (api, signIn) => {
-    const { database, chosen } = await resolve(api, name, options);
+    const { database, chosen } = await resolve(api, name, options, rememberedChoice(certificateFile(signIn, name)));
     const route = routeOf(name, chosen);
     const { file } = await routedCertificate(api, signIn, route);
     const native = nativePort(signIn.profile, database.protocol);
@@ -265,7 +274,7 @@ async function withNative(
   work: (native: NativeConnection, section: string) => Promise<void>,
 ): Promise<void> {
   await withApi(globals, async (api, signIn) => {
-    const { database, chosen } = await resolve(api, name, options);
+    const { database, chosen } = await resolve(api, name, options, rememberedChoice(certificateFile(signIn, name)));
     const { native, section } = await signInTo(api, signIn, database, chosen);
     if (native === undefined) {
       throw new NightlatchError(

@@ -165,8 +165,18 @@ export function keptDatabases(dir: string): string[] {
   }
 }
 
-/** Removes a certificate and what says what it is bound to. */
+/** Keeps the user and the name that `tsh db login` was given, beside the certificate: later commands take them where they are given none. */
+export function rememberChoice(certificate: string, { dbUser, dbName }: DatabaseOptions): void {
+  writeFileAtomic(`${certificate}.login`, JSON.stringify({ dbUser, dbName }));
+}
+
+/** What `rememberChoice` has kept; nothing where there is nothing. */
+export function rememberedChoice(certificate: string): DatabaseOptions {
+  const text = readIfThere(`${certificate}.login`);
+  return text === undefined ? {} : (JSON.parse(text) as DatabaseOptions);
+}
+
+/** Removes a certificate, what says what it is bound to, and what was chosen. */
 export function removeCertificate(file: string): void {
-  rmSync(file, { force: true });
-  rmSync(`${file}.route`, { force: true });
+  for (const path of [file, `${file}.route`, `${file}.login`]) rmSync(path, { force: true });
 }
