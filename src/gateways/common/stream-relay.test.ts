@@ -243,3 +243,14 @@ describe('the database relay', () => {
     }
   }
 });
+
+test('the self-test of the fast path can be given up at any moment', async () => {
+  for (let turns = 0; turns < 12; turns++) {
+    const closed = new AbortController();
+    const search = loadFastPath(closed.signal);
+    for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+    closed.abort();
+    // What is left of it must not end the process: an error without a listener would.
+    await search;
+  }
+});
