@@ -40,6 +40,7 @@ import { applyFileSettings, createPresetRoles } from './bootstrap.ts';
 import type { ServerContext, TransportCaller } from './context.ts';
 import { createDiagnostics } from './diagnostics.ts';
 import { startGateways } from './gateways.ts';
+import { warnOfKubeClusters } from './kube-clusters.ts';
 import { listen, splitHostPort, stopListening } from './listen.ts';
 import { createMetrics } from './metrics.ts';
 import { createPublicPort, type HttpHandler, remoteAddr } from './public-port.ts';
@@ -111,6 +112,7 @@ async function compose(
   policy.setStatic('db', fromFile.databases);
   policy.setStatic('kube_cluster', [...fromFile.kubeClusters, ...(await clustersOfContexts(config))]);
   policy.setStatic('windows_desktop', fromFile.desktops);
+  void warnOfKubeClusters(policy.current.kubeClusters.values(), log);
 
   const masterKey = loadMasterKey(dataDir);
   const ca = await loadCertAuthority({ store, masterKey, clock, clusterName });

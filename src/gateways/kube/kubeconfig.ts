@@ -107,7 +107,8 @@ function parseKubeconfig(content: string, source: string): z.infer<typeof kubeco
   const wrong = (message: string): NightlatchError => new NightlatchError('bad_parameter', `${source}: ${message}`);
   let value: unknown;
   try {
-    value = parse(content);
+    // Without the lines themselves: messages go to people who may not read the file.
+    value = parse(content, { prettyErrors: false, logLevel: 'error' });
   } catch (error) {
     throw wrong(errorMessage(error));
   }

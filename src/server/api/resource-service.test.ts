@@ -180,6 +180,19 @@ describe('resources over the API', () => {
     assert.deepEqual((await lab.local('DELETE', '/v1/resources/node/web')).body, { kind: 'node', name: 'n2' });
   });
 
+  test('a Kubernetes cluster that cannot be used is written, with a warning', async () => {
+    const cluster = (spec: object) => ({ kind: 'kube_cluster', version: 'v3', metadata: { name: 'c' }, spec });
+    const kubeconfig = Buffer.from('{"contexts": []}').toString('base64');
+    const wrong = await write(cluster({ kubeconfig, context: 'missing' }), 'upsert');
+    assert.equal(wrong.status, 200);
+    assert.deepEqual(wrong.body.warnings, [
+      'The kubernetes cluster "c" cannot be used as it stands: kubeconfig of kube_cluster "c": there is no context "missing"',
+    ]);
+    const absent = await write(cluster({ kubeconfig_file: '/nonexistent/kubeconfig' }), 'upsert');
+    assert.match(absent.body.warnings[0], /\/nonexistent\/kubeconfig cannot be read: ENOENT/);
+    await lab.local('DELETE', '/v1/resources/kube_cluster/c');
+  });
+
   test('every change is in the audit log before it is made, with the settings and what they were', async () => {
     await write(role('r', { client_idle_timeout: '10m' }));
     await write(role('r', { client_idle_timeout: '5m' }), 'upsert');

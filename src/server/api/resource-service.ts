@@ -16,6 +16,7 @@ import { resourceExpiryMs } from '../../store/live-policy.ts';
 import type { StoredResource, WriteCondition } from '../../store/store.ts';
 import type { WriteMode, WriteResourceResponse } from '../../wire/api/messages.ts';
 import type { ServerContext } from '../context.ts';
+import { kubeClusterProblem } from '../kube-clusters.ts';
 import { audited } from './audited.ts';
 import { type Caller, callerName } from './caller.ts';
 import { demand } from './permissions.ts';
@@ -113,10 +114,7 @@ export class ResourceService {
         }),
     );
     if (before !== undefined && originOf(before) === 'config-file') this.#overridden.add(kind);
-    const warnings = this.#overridden.has(kind)
-      ? [overriddenText(nameInText(kind, name, singleton), this.#configFile)]
-      : [];
-    return { kind, name, existed, revision: written.revision, warnings };
+    return { kind, name, existed, revision: written.revision, warnings: await this.#warnings(resource) };
   }
 
   /** Deletes a resource, or resets one of which there is always one. @throws {NightlatchError} as `write`. */
@@ -139,6 +137,15 @@ export class ResourceService {
     );
     if (kind === 'user') await this.#ctx.identity.forget(stored.name);
     return { kind, name: stored.name };
+  }
+
+  /** What the caller should know of a resource that was written all the same. */
+  async #warnings(resource: Resource): Promise<string[]> {
+    const { kind } = resource;
+    const what = nameInText(kind, nameOf(resource), SINGLETONS[kind] !== undefined);
+    if (this.#overridden.has(kind)) return [overriddenText(what, this.#configFile)];
+    const problem = resource.kind === 'kube_cluster' ? await kubeClusterProblem(resource) : undefined;
+    return problem === undefined ? [] : [`The ${what} cannot be used as it stands: ${problem}`];
   }
 
   get #configFile(): string {
