@@ -288,6 +288,11 @@ describe('tsh with OpenSSH', () => {
     assert.match((await one.ended).stderr, /Session ended: locked: call the helpdesk\./);
     const barred = await daemon.tsh(['ls']);
     assert.equal(barred.stderr, 'ERROR: you are locked out: call the helpdesk\n');
+    assert.match((await daemon.tsh(['ssh', 'web', 'true'])).stderr, /^you are locked out: call the helpdesk\r?\n/);
+    assert.equal(
+      (await daemon.tsh(['status'])).stderr,
+      'WARNING: roles, logins and idle timeout are as of sign-in: you are locked out: call the helpdesk\n',
+    );
     const name = /"([^"]+)"/.exec(out)![1]!;
     await ok('tctl', 'rm', `lock/${name}`);
     await ok('tsh', 'ls');

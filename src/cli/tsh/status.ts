@@ -1,4 +1,4 @@
-import { NightlatchError } from '../../core/errors.ts';
+import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import { formatDuration } from '../../resources/duration.ts';
 import type { StatusResponse } from '../../wire/api/messages.ts';
 import { formatAddress } from '../common/address.ts';
@@ -15,6 +15,8 @@ interface Standing {
   readonly profile: Profile;
   readonly active: boolean;
   readonly live?: StatusResponse;
+  /** Why the server said nothing of it. */
+  readonly unanswered?: string;
 }
 
 /** `tsh status`: the current sign-in and the others. */
@@ -27,6 +29,10 @@ export async function status(options: GlobalOptions & { format?: 'text' | 'json'
     return;
   }
   process.stdout.write(`${standings.map(formatStanding).join('\n')}\n`);
+  for (const { unanswered } of standings) {
+    if (unanswered === undefined) continue;
+    process.stderr.write(`WARNING: roles, logins and idle timeout are as of sign-in: ${printable(unanswered)}\n`);
+  }
   const expired = standings.find(({ active, profile }) => active && profile.expiresAtMs <= Date.now());
   if (expired !== undefined) throw new NightlatchError('unauthenticated', 'Active profile expired.');
 }
@@ -37,15 +43,11 @@ async function fromProfiles(options: GlobalOptions, store: ProfileStore): Promis
   return Promise.all(
     profiles.map(async (profile) => {
       const active = profile.host === current;
-      const live =
+      const answer =
         active && profile.expiresAtMs > Date.now()
           ? await askServer({ ...options, proxy: formatAddress(profile.host, profile.port) })
-          : undefined;
-      return {
-        profile,
-        active,
-        ...(live === undefined ? {} : { live }),
-      };
+          : {};
+      return { profile, active, ...answer };
     }),
   );
 }
@@ -53,30 +55,26 @@ async function fromProfiles(options: GlobalOptions, store: ProfileStore): Promis
 async function fromIdentity(options: GlobalOptions): Promise<Standing> {
   const signIn = await openSignIn(options);
   try {
-    const live = await askServer(options);
-    return {
-      profile: { ...signIn.profile, roles: live?.roles ?? [] },
-      active: true,
-      ...(live === undefined ? {} : { live }),
-    };
+    const answer = await askServer(options);
+    return { profile: { ...signIn.profile, roles: answer.live?.roles ?? [] }, active: true, ...answer };
   } finally {
     signIn.dispose();
   }
 }
 
-/** The caller's standing now, or undefined where the server does not answer in time. */
-async function askServer(options: GlobalOptions): Promise<StatusResponse | undefined> {
+/** The caller's standing now, or why it is not known: the server does not answer in time, or refuses. */
+async function askServer(options: GlobalOptions): Promise<Pick<Standing, 'live' | 'unanswered'>> {
   try {
     const signIn = await openSignIn(options);
     const api = new ApiClient(signIn.endpoint, { timeoutMs: LIVE_TIMEOUT_MS });
     try {
-      return await api.get<StatusResponse>('/v1/status');
+      return { live: await api.get<StatusResponse>('/v1/status') };
     } finally {
       api.close();
       signIn.dispose();
     }
-  } catch {
-    return undefined;
+  } catch (error) {
+    return { unanswered: errorMessage(error) };
   }
 }
 

@@ -66,7 +66,9 @@ export class NodeConnection {
     if (node === undefined) return { ok: false, text: `there is no node "${host}"` };
     this.#client = client;
     const opened = await sessions.open(this.#spec(client, node), this.#control());
-    if (!opened.ok) return { ok: false, text: opened.text };
+    if (!opened.ok) {
+      return { ok: false, text: opened.cause === 'locked' ? `you are locked out: ${opened.text}` : opened.text };
+    }
     this.#session = opened.session;
     const onClose = this.#transport.onClose;
     this.#transport.onClose = (closed) => {
