@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { NightlatchError } from '../../core/errors.ts';
-import { parseDuration } from '../../resources/duration.ts';
 import type { CertificatesResponse, PingResponse } from '../../wire/api/messages.ts';
 import { parseAddress } from '../common/address.ts';
 import type { ApiClient } from '../common/api-client.ts';
@@ -8,7 +7,7 @@ import { writeFileAtomic } from '../common/files.ts';
 import { formatIdentityFile } from '../common/identity-file.ts';
 import { generateKeyPair } from '../common/key-pair.ts';
 import { machineKubeconfig } from '../common/kubeconfig.ts';
-import { warnIfShorter } from '../common/lifetime.ts';
+import { parseDurationOption, warnIfShorter } from '../common/lifetime.ts';
 import { commaList } from '../common/program.ts';
 
 export const SIGN_FORMATS = ['file', 'openssh', 'db', 'kubernetes', 'tls'] as const;
@@ -26,7 +25,7 @@ export interface SignOptions {
 
 /** `tctl auth sign`: identities for machines and for databases. */
 export async function sign(api: ApiClient, options: SignOptions): Promise<void> {
-  const ttlMs = parseDuration(options.ttl);
+  const ttlMs = parseDurationOption('--ttl', options.ttl);
   if (ttlMs <= 0) throw new NightlatchError('bad_parameter', '--ttl must be longer than zero');
   const files = await signed(api, options, ttlMs);
   const there = files.find(([path]) => existsSync(path));

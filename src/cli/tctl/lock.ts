@@ -1,8 +1,8 @@
 import { NightlatchError } from '../../core/errors.ts';
-import { parseDuration } from '../../resources/duration.ts';
 import type { LockRequest } from '../../wire/api/messages.ts';
 import type { ApiClient } from '../common/api-client.ts';
-import { quoted } from '../common/output.ts';
+import { parseDurationOption } from '../common/lifetime.ts';
+import { printable, quoted } from '../common/output.ts';
 
 export interface LockOptions {
   readonly user?: string;
@@ -20,6 +20,9 @@ export interface LockOptions {
 export async function lock(api: ApiClient, options: LockOptions): Promise<void> {
   if (options.expires !== undefined && options.ttl !== undefined) {
     throw new NightlatchError('bad_parameter', 'use only one of --expires and --ttl');
+  }
+  if (options.expires !== undefined && Date.parse(options.expires) <= Date.now()) {
+    throw new NightlatchError('bad_parameter', `--expires: ${printable(options.expires)} is in the past`);
   }
   const targets = {
     user: options.user,
@@ -42,7 +45,7 @@ export async function lock(api: ApiClient, options: LockOptions): Promise<void> 
     target,
     ...(options.message === undefined ? {} : { message: options.message }),
     ...(options.expires === undefined ? {} : { expires: options.expires }),
-    ...(options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) }),
+    ...(options.ttl === undefined ? {} : { ttlMs: parseDurationOption('--ttl', options.ttl) }),
   };
   const { name } = await api.post<{ name: string }>('/v1/locks', request);
   process.stdout.write(`Created a lock with name ${quoted(name)}.\n`);

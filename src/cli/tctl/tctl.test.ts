@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ExplainResponse, LiveSessionMessage, RehearsedSessionMessage } from '../../wire/api/messages.ts';
+import { ApiClient } from '../common/api-client.ts';
 import { formatSessions } from '../common/sessions.ts';
 import { formatExplanation, formatRehearsal } from './idle.ts';
+import { lock } from './lock.ts';
 import { formatResources } from './resource-format.ts';
 import { deletedText, writtenText } from './resource-text.ts';
 import { parseRef, parseRefs } from './resources.ts';
@@ -184,4 +186,12 @@ test('a rehearsal counts, and shows what would change', async () => {
   );
   assert.match(text, / ends after its warning +1m0s \(role tight\) 15s\n/);
   assert.match(text, / loses access, ends at once 1m0s \(role tight\) now\n/);
+});
+
+test('a lock that would have ended already, and a bad duration, are refused before the server is asked', async () => {
+  const api = new ApiClient({ kind: 'socket', path: '/nowhere' });
+  await assert.rejects(lock(api, { user: 'ann', expires: '2020-01-01T00:00:00Z' }), {
+    message: '--expires: 2020-01-01T00:00:00Z is in the past',
+  });
+  await assert.rejects(lock(api, { user: 'ann', ttl: '5x' }), { message: '--ttl: unknown unit "x" in duration "5x"' });
 });

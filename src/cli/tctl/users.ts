@@ -1,7 +1,8 @@
 import { NightlatchError } from '../../core/errors.ts';
-import { formatDuration, parseDuration } from '../../resources/duration.ts';
+import { formatDuration } from '../../resources/duration.ts';
 import type { AddUserRequest, InviteResponse, ResourceMessage } from '../../wire/api/messages.ts';
 import type { ApiClient } from '../common/api-client.ts';
+import { parseDurationOption } from '../common/lifetime.ts';
 import { formatTable, printable } from '../common/output.ts';
 import { commaList } from '../common/program.ts';
 import { fetchResources } from './resources.ts';
@@ -45,7 +46,7 @@ export async function addUser(
     name,
     roles: commaList(options.roles),
     traits: traitsOf(options),
-    ...(options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) }),
+    ...(options.ttl === undefined ? {} : { ttlMs: parseDurationOption('--ttl', options.ttl) }),
   };
   const invite = await api.post<InviteResponse>('/v1/users', request);
   printInvite(
@@ -61,7 +62,7 @@ export async function resetUser(
   name: string,
   options: { ttl?: string; format: TextOrJson },
 ): Promise<void> {
-  const body = options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) };
+  const body = options.ttl === undefined ? {} : { ttlMs: parseDurationOption('--ttl', options.ttl) };
   const invite = await api.post<InviteResponse>(`/v1/users/${encodeURIComponent(name)}/reset`, body);
   printInvite(invite, options.format, 'has been reset. Share this URL with the user to complete password reset');
 }

@@ -2,7 +2,6 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { NightlatchError } from '../../core/errors.ts';
-import { parseDuration } from '../../resources/duration.ts';
 import type {
   CertAuthoritiesResponse,
   CertificatesResponse,
@@ -16,7 +15,7 @@ import { askLine, askSecret, isInteractive, readSecret } from '../common/ask.ts'
 import { readIfThere, writeFileAtomic } from '../common/files.ts';
 import { describeSshCertificate, knownHostsLine } from '../common/identity-file.ts';
 import { generateKeyPair, type KeyPair } from '../common/key-pair.ts';
-import { warnIfShorter } from '../common/lifetime.ts';
+import { parseDurationOption, warnIfShorter } from '../common/lifetime.ts';
 import { printable } from '../common/output.ts';
 import { type Profile, ProfileStore } from './profile.ts';
 import { type GlobalOptions, systemAuthorities, warnInsecure } from './sign-in.ts';
@@ -60,7 +59,7 @@ export async function login(options: LoginOptions): Promise<void> {
 
 /** `--ttl`: a duration, or a bare number of minutes as Teleport's tsh takes it. */
 export function parseTtl(text: string): number {
-  const ms = parseDuration(/^\d+$/.test(text) ? `${text}m` : text);
+  const ms = parseDurationOption('--ttl', /^\d+$/.test(text) ? `${text}m` : text);
   if (ms <= 0) throw new NightlatchError('bad_parameter', '--ttl must be longer than zero');
   return ms;
 }
