@@ -275,8 +275,8 @@ describe('tsh with OpenSSH', () => {
     assert.ok(report.settingsChanges.some((change) => change.source === 'role tight'));
     assert.match(await ok('tctl', 'idle', 'report', '--format=csv'), new RegExp(`^[^\\n]*\\n[\\s\\S]*${session!.id}`));
     assert.match(
-      await ok('tctl', 'audit', 'query', '--event=client.disconnect'),
-      /client\.disconnect alice .*cause=idle/,
+      await ok('tctl', 'audit', 'query', '--event=client.disconnect', '--format=json'),
+      /"event":"client\.disconnect".*"cause":"idle"/,
     );
     await ok('tctl', 'users', 'update', 'alice', '--set-roles=access,editor');
   });

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { ExplainResponse, LiveSessionMessage, RehearsedSessionMessage } from '../../wire/api/messages.ts';
+import type {
+  AuditEventMessage,
+  ExplainResponse,
+  LiveSessionMessage,
+  RehearsedSessionMessage,
+} from '../../wire/api/messages.ts';
 import { ApiClient } from '../common/api-client.ts';
 import { formatSessions } from '../common/sessions.ts';
+import { formatEvents } from './audit.ts';
 import { formatExplanation, formatRehearsal } from './idle.ts';
 import { lock } from './lock.ts';
 import { formatResources } from './resource-format.ts';
@@ -194,4 +200,12 @@ test('a lock that would have ended already, and a bad duration, are refused befo
     message: '--expires: 2020-01-01T00:00:00Z is in the past',
   });
   await assert.rejects(lock(api, { user: 'ann', ttl: '5x' }), { message: '--ttl: unknown unit "x" in duration "5x"' });
+});
+
+test('events fit the terminal', async () => {
+  const event = { event: 'x', code: 'T1', time: '2026-01-01T00:00:00Z', uid: '1', user: 'ann', text: 'y'.repeat(500) };
+  const lines = (await formatEvents([event as unknown as AuditEventMessage], 80)).trimEnd().split('\n');
+  assert.equal(lines.length, 3);
+  for (const line of lines) assert.ok(line.length <= 80, line);
+  assert.match(lines[2]!, / ann {2}text=y+…$/);
 });
