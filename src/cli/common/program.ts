@@ -1,6 +1,7 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, Help, InvalidArgumentError } from 'commander';
 import { errorMessage } from '../../core/errors.ts';
 import { printableLines } from './output.ts';
+import { versionLine } from './version.ts';
 
 /** Ends the program with a status of its own choosing, e.g. that of the `ssh` it ran; prints nothing. */
 export class ExitStatus extends Error {
@@ -14,13 +15,24 @@ export class ExitStatus extends Error {
 
 /** A command whose errors look as Teleport's: `ERROR: …` on standard error, exit status 1. */
 export function createCommand(name: string, description: string): Command {
-  return new Command(name)
-    .description(description)
-    .showHelpAfterError(`(try ${name} --help)`)
-    .helpCommand('help [command]', 'Show help for a command.')
-    .helpOption('-h, --help', 'Show help.')
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'ERROR: ')) })
-    .exitOverride();
+  return (
+    new Command(name)
+      .description(description)
+      .showHelpAfterError(`(try ${name} --help)`)
+      .helpCommand('help [command]', 'Show help for a command.')
+      .helpOption('-h, --help', 'Show help.')
+      .option('--version', 'Print the version.')
+      .on('option:version', () => {
+        process.stdout.write(`${versionLine()}\n`);
+        throw new ExitStatus(0);
+      })
+      // That a flag is off without it goes without saying.
+      .configureHelp({
+        optionDescription: (option) => new Help().optionDescription(option).replace(/ \(default: false\)$/, ''),
+      })
+      .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'ERROR: ')) })
+      .exitOverride()
+  );
 }
 
 /**

@@ -1,6 +1,7 @@
+import { NightlatchError } from '../../core/errors.ts';
 import type { TargetMessage } from '../../wire/api/messages.ts';
 import type { ApiClient } from './api-client.ts';
-import { formatLabels, formatTable } from './output.ts';
+import { formatLabels, formatTable, quoted } from './output.ts';
 
 export type TargetPath = 'nodes' | 'databases' | 'kube-clusters' | 'desktops';
 
@@ -55,11 +56,12 @@ export async function printTargets(
   );
 }
 
-/** `env=prod,team=db`. */
+/** `env=prod,team=db`. @throws {NightlatchError} `bad_parameter` */
 function parseLabels(text: string | undefined): [string, string][] {
   if (text === undefined || text === '') return [];
   return text.split(',').map((pair) => {
     const at = pair.indexOf('=');
-    return at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
+    if (at <= 0) throw new NightlatchError('bad_parameter', `${quoted(pair)} is no label; expected KEY=VALUE`);
+    return [pair.slice(0, at), pair.slice(at + 1)];
   });
 }

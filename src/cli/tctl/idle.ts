@@ -1,3 +1,4 @@
+import { NightlatchError } from '../../core/errors.ts';
 import { formatDuration } from '../../resources/duration.ts';
 import type {
   ExplainRequest,
@@ -16,6 +17,12 @@ export async function explain(
   api: ApiClient,
   options: { user?: string; role?: readonly string[]; resource?: string; format: TextOrJson },
 ): Promise<void> {
+  if (options.user === undefined && api.endpoint.kind === 'socket') {
+    throw new NightlatchError(
+      'bad_parameter',
+      'on the administration socket nobody is signed in: say whom with --user',
+    );
+  }
   const request: ExplainRequest = {
     ...(options.user === undefined ? {} : { user: options.user }),
     ...(options.role === undefined ? {} : { roles: options.role.flatMap(commaList) }),

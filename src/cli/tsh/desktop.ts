@@ -20,10 +20,13 @@ export async function openDesktop(
         `desktop ${quoted(name)} not found, use 'tsh desktop ls' to see registered desktops`,
       );
     }
+    if (desktop.logins.length === 0) {
+      throw new NightlatchError('access_denied', `your roles allow no login on ${printable(name)}`);
+    }
     const [only, ...others] = desktop.logins;
     const login = options.login ?? (others.length === 0 ? only : undefined);
     if (login === undefined) {
-      const allowed = desktop.logins.length === 0 ? 'none' : desktop.logins.map(printable).join(', ');
+      const allowed = desktop.logins.map(printable).join(', ');
       throw new NightlatchError('bad_parameter', `please say as whom, with --login (allowed: ${allowed})`);
     }
     const { ticket } = await api.post<TicketResponse>('/v1/tickets', {});
