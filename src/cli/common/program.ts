@@ -1,7 +1,6 @@
 import { Command, CommanderError, Help, InvalidArgumentError } from 'commander';
 import { errorMessage } from '../../core/errors.ts';
 import { printableLines } from './output.ts';
-import { versionLine } from './version.ts';
 
 /** Ends the program with a status of its own choosing, e.g. that of the `ssh` it ran; prints nothing. */
 export class ExitStatus extends Error {
@@ -11,6 +10,16 @@ export class ExitStatus extends Error {
     super(`exit status ${status}`);
     this.status = status;
   }
+}
+
+/** `--version` was met: nothing else is done. */
+class VersionAsked extends Error {}
+
+/** Returns the exit status. */
+async function printVersion(): Promise<number> {
+  const { versionLine } = await import('./version.ts');
+  process.stdout.write(`${versionLine()}\n`);
+  return 0;
 }
 
 /** A command whose errors look as Teleport's: `ERROR: …` on standard error, exit status 1. */
@@ -23,8 +32,7 @@ export function createCommand(name: string, description: string): Command {
       .helpOption('-h, --help', 'Show help.')
       .option('--version', 'Print the version.')
       .on('option:version', () => {
-        process.stdout.write(`${versionLine()}\n`);
-        throw new ExitStatus(0);
+        throw new VersionAsked();
       })
       // That a flag is off without it goes without saying.
       .configureHelp({
@@ -47,7 +55,7 @@ export async function runProgram(program: Command, argv: readonly string[] = pro
   try {
     await program.parseAsync([...argv]);
   } catch (error) {
-    process.exitCode = report(error);
+    process.exitCode = error instanceof VersionAsked ? await printVersion() : report(error);
   }
 }
 
