@@ -121,6 +121,9 @@ const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex
 /** A chunk of the clipboard channel that holds a piece of a file (MS-RDPECLIP 2.2.5.4). */
 const FILE_PIECE = encodeSendDataIndication(1004, hex('10000000 03000000 0900 0100 08000000 01000000 41424344'));
 
+/** The server opens the dynamic channel by which a client asks for another size. */
+const DISPLAY_CONTROL = { from: 'server', data: rdpFrame('server', /^0300004002f08068000503ed/) } as const;
+
 const RDP: Protocol = {
   name: 'rdp',
   connect: async (browser, accept) => {
@@ -134,7 +137,7 @@ const RDP: Protocol = {
       arrived += data.length;
     });
     // In step: a client answers what it has read, and the gateway demands that order.
-    for (const { from, data } of RDP_SETUP) {
+    for (const { from, data } of [...RDP_SETUP, DISPLAY_CONTROL]) {
       const [before, received] = [arrived, browser.received];
       if (from === 'client') {
         browser.send(data);
