@@ -108,11 +108,12 @@ export class DbClientTls {
     }
     const verified = this.#ca.verifyTlsUser(certificate.raw);
     if (stream.authorized && verified.ok) return verified.identity;
+    const user = verified.ok ? verified.identity.user : verified.user;
     await this.#refused({
       protocol: this.#protocol,
       clientAddr,
       reason: verified.ok ? String(stream.authorizationError) : verified.reason,
-      ...(verified.ok ? { user: verified.identity.user } : verified.user === undefined ? {} : { user: verified.user }),
+      ...(user === undefined ? {} : { user }),
     });
     const expired = Date.parse(certificate.validTo) <= this.#clock.wallMs();
     throw new NightlatchError(
