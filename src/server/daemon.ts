@@ -4,12 +4,12 @@ import type { Http2ServerRequest } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import os from 'node:os';
 import { join } from 'node:path';
-import tls from 'node:tls';
 import { getRequestListener } from '@hono/node-server';
 import { openAuditLog } from '../audit/file-audit-log.ts';
 import type { Clock } from '../core/clock.ts';
 import { errorMessage, NightlatchError } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
+import { isSecure } from '../gateways/common/tls/tls-stream.ts';
 import {
   createDesktopCredentials,
   DESKTOP_PASSWORDS_BUCKET,
@@ -220,6 +220,7 @@ async function compose(
     onUpgrade: (request, socket, head) => webSockets.upgrade(request, socket, head),
   };
   const publicPort = createPublicPort({
+    clock,
     log,
     credential: certificate.current,
     kubeCredential: (serverName) => certificate.forKube(serverName),
@@ -230,8 +231,8 @@ async function compose(
     kube: gateways.kube,
     tunnels: gateways.tunnels,
   });
-  certificate.onChange(({ keyPem, certPem }) => publicPort.setSecureContext({ key: keyPem, cert: certPem }));
-  await bind(publicPort, proxy.web_listen_addr, 'web', 'the web application, the API and tunnels');
+  certificate.onChange((renewed) => publicPort.setSecureContext(renewed));
+  await bind(publicPort.server, proxy.web_listen_addr, 'web', 'the web application, the API and tunnels');
   for (const { server, addr, name, purpose } of gateways.listeners) await bind(server, addr, name, purpose);
 
   let draining = false;
@@ -329,7 +330,7 @@ function tlsCaller(incoming: IncomingMessage): TransportCaller {
   const http2 = incoming as unknown as Partial<Http2ServerRequest>;
   const socket = (http2.stream?.session?.socket ?? incoming.socket) as Socket;
   const clientIp = ipOf(remoteAddr(socket));
-  const certificate = socket instanceof tls.TLSSocket ? socket.getPeerX509Certificate() : undefined;
+  const certificate = isSecure(socket) ? socket.getPeerX509Certificate() : undefined;
   return certificate === undefined
     ? { kind: 'tls', clientIp }
     : { kind: 'tls', clientIp, clientCertificate: Buffer.from(certificate.raw) };

@@ -2,6 +2,7 @@ import net, { type Server, type Socket } from 'node:net';
 import type { AuditLog } from '../audit/events.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
+import { nativeRecords } from '../gateways/common/tls/native-records.ts';
 import type { DesktopCredentials } from '../gateways/desktop/credentials.ts';
 import { createDesktopGateway, type DesktopGateway } from '../gateways/desktop/gateway.ts';
 import { createKubeGateway } from '../gateways/kube/gateway.ts';
@@ -17,13 +18,7 @@ import type { LivePolicy } from '../policy/snapshot.ts';
 import type { Config } from '../resources/index.ts';
 import type { SessionManager } from '../session/types.ts';
 import { ALPN_DATABASE, ALPN_SSH } from '../wire/api/messages.ts';
-import {
-  clientCertificateOptions,
-  createHttpServer,
-  type HttpHandler,
-  remoteAddr,
-  type Tunnel,
-} from './public-port.ts';
+import { createKubePort, type HttpHandler, remoteAddr, type Tunnel } from './public-port.ts';
 import type { ServerCertificate } from './server-certificate.ts';
 
 /** A native listener that the configuration switches on. */
@@ -89,7 +84,12 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
 
   if (!nativeCiphersAvailable) {
     log.warn(
-      "ssh2's native addon is not built for this Node: SSH takes about twice the CPU. Build it with: node scripts/postinstall.mjs (python3, make and g++ are needed)",
+      "ssh2's native addon is not built for this Node: SSH takes about twice the CPU. Build it with: npm rebuild (python3, make and g++ are needed)",
+    );
+  }
+  if (nativeRecords === undefined) {
+    log.warn(
+      'the addon for TLS records is not built for this Node: TLS takes about twice the memory and CPU. Build it with: npm rebuild (python3, make and g++ are needed)',
     );
   }
   const ssh = createSshGateway({
@@ -105,6 +105,7 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
   });
   tunnels.set(ALPN_SSH, {
     readsTarget: true,
+    needsNodeTls: true,
     open: (stream, { clientAddr, target }) => ssh.acceptNode(stream, { clientAddr, ...splitTarget(target) }),
   });
   if (proxy.ssh_listen_addr !== undefined) {
@@ -140,10 +141,10 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
 
   const kube = createKubeGateway({ clock, log, audit, policy, sessions, ca, refused });
   if (proxy.kube_listen_addr !== undefined) {
-    const server = createHttpServer(kube, clientCertificateOptions(certificate.current, ca.tlsUserCa));
-    server.maxConnections = MAX_CONNECTIONS;
-    certificate.onChange(({ keyPem, certPem }) => server.setSecureContext({ key: keyPem, cert: certPem }));
-    listeners.push({ server, addr: proxy.kube_listen_addr, name: 'kube', purpose: 'Kubernetes' });
+    const { current: credential } = certificate;
+    const listener = createKubePort(kube, { clock, log, credential, clientCa: ca.tlsUserCa });
+    certificate.onChange((renewed) => listener.setSecureContext(renewed));
+    listeners.push({ server: listener.server, addr: proxy.kube_listen_addr, name: 'kube', purpose: 'Kubernetes' });
   }
 
   const desktops = createDesktopGateway({ clock, log, policy, sessions, credentials: deps.desktopPasswords.password });

@@ -4,10 +4,14 @@ import http2 from 'node:http2';
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
+import type { Clock } from '../core/clock.ts';
 import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
+import { TlsAcceptor } from '../gateways/common/tls/accept.ts';
+import type { SecureStream } from '../gateways/common/tls/tls-stream.ts';
 import type { RefusedLogin } from '../identity/refused-logins.ts';
 import type { Identity, TlsCredential, Verified } from '../identity/types.ts';
+import type { ClientHello } from '../wire/tls/client-hello.ts';
 import { HTTP2_SETTINGS, limitRequests } from './http-limits.ts';
 import { readPreamble } from './preamble.ts';
 
@@ -28,7 +32,9 @@ export interface TunnelInfo {
 export interface Tunnel {
   /** Whether a first line names the target. */
   readonly readsTarget: boolean;
-  open(stream: tls.TLSSocket, info: TunnelInfo): void;
+  /** Node's TLS carries the tunnel's connections, for a gateway that reads sockets in a way of its own. */
+  readonly needsNodeTls?: boolean;
+  open(stream: SecureStream, info: TunnelInfo): void;
 }
 
 /** An HTTP server's two entrances. */
@@ -38,6 +44,7 @@ export interface HttpHandler {
 }
 
 export interface PublicPortDeps {
+  readonly clock: Clock;
   readonly log: Logger;
   readonly credential: TlsCredential;
   /** What is presented instead for a server name that begins with `kube.`. */
@@ -56,15 +63,15 @@ export interface PublicPortDeps {
 }
 
 /** `ip:port` of the other end; a unix socket has none. */
-export function remoteAddr(socket: net.Socket): string {
+export function remoteAddr(socket: Pick<net.Socket, 'remoteAddress' | 'remotePort'>): string {
   const { remoteAddress, remotePort } = socket;
   if (remoteAddress === undefined) return 'local';
   const ip = remoteAddress.replace(/^::ffff:(?=\d+\.)/, '');
   return net.isIPv6(ip) ? `[${ip}]:${remotePort}` : `${ip}:${remotePort}`;
 }
 
-/** The TLS options of every listener that asks for client certificates. */
-export function clientCertificateOptions(credential: TlsCredential, clientCa: string): tls.TlsOptions {
+/** The TLS options of a listener that asks for client certificates. */
+function clientCertificateOptions(credential: TlsCredential, clientCa: string): tls.TlsOptions {
   return {
     key: credential.keyPem,
     cert: credential.certPem,
@@ -84,9 +91,17 @@ function isKubeName(serverName: string): boolean {
   return serverName.startsWith('kube.');
 }
 
+/** A listener for TLS that a server of Node's makes the handshakes for. */
+export interface TlsListener {
+  /** What listens. */
+  readonly server: net.Server;
+  /** New connections get another certificate. */
+  setSecureContext(credential: TlsCredential): void;
+}
+
 /** The one public port: TLS, told apart by ALPN and server name. Not listening yet. */
-export function createPublicPort(deps: PublicPortDeps): tls.Server {
-  const { log, tunnels } = deps;
+export function createPublicPort(deps: PublicPortDeps): TlsListener {
+  const { tunnels } = deps;
   const options = clientCertificateOptions(deps.credential, deps.clientCa);
   const web = createHttpServer(deps.web, options);
   const kube = createHttpServer(deps.kube, options);
@@ -107,28 +122,58 @@ export function createPublicPort(deps: PublicPortDeps): tls.Server {
       done(null, context);
     },
   });
+  const mayTakeOver = (hello: ClientHello): boolean => {
+    const offered = hello.alpn.map((name) => tunnels.get(name)).filter((tunnel) => tunnel !== undefined);
+    if (offered.length > 0) return offered.every((tunnel) => tunnel.needsNodeTls !== true);
+    return isKubeName(hello.serverName ?? '') && speaksHttp1Only(hello);
+  };
+  return createTlsListener(server, deps, mayTakeOver, (stream) => {
+    stream.setNoDelay(true);
+    const tunnel = typeof stream.alpnProtocol === 'string' ? tunnels.get(stream.alpnProtocol) : undefined;
+    if (tunnel !== undefined) openTunnel(stream, tunnel, deps);
+    else (isKubeName(String(stream.servername)) ? kube : web).emit('secureConnection', stream);
+  });
+}
+
+/** Kubernetes on a port of its own. Not listening yet. */
+export function createKubePort(
+  kube: HttpHandler,
+  deps: Pick<PublicPortDeps, 'clock' | 'log' | 'credential' | 'clientCa'>,
+): TlsListener {
+  const options = clientCertificateOptions(deps.credential, deps.clientCa);
+  const http = createHttpServer(kube, options);
+  const server = tls.createServer({ ...options, ALPNProtocols: ['h2', 'http/1.1'] });
+  return createTlsListener(server, deps, speaksHttp1Only, (stream) => http.emit('secureConnection', stream));
+}
+
+/** What opens exec and port-forward: with HTTP/2, Node's own TLS is below it. */
+function speaksHttp1Only({ alpn }: ClientHello): boolean {
+  return !alpn.includes('h2');
+}
+
+function createTlsListener(
+  handshakes: tls.Server,
+  { clock, log }: Pick<PublicPortDeps, 'clock' | 'log'>,
+  mayTakeOver: (hello: ClientHello) => boolean,
+  secured: (stream: SecureStream) => void,
+): TlsListener {
+  const acceptor = new TlsAcceptor(handshakes, {
+    clock,
+    handshakeTimeoutMs: HANDSHAKE_LIMIT_MS,
+    mayTakeOver,
+    failed: (error, socket) =>
+      log.debug('a TLS handshake failed', { addr: remoteAddr(socket), error: errorMessage(error) }),
+  });
+  const server = net.createServer((socket) => acceptor.accept(socket, secured));
   server.maxConnections = MAX_CONNECTIONS;
-  server.on('secureConnection', (socket) => {
-    socket.setNoDelay(true);
-    const tunnel = typeof socket.alpnProtocol === 'string' ? tunnels.get(socket.alpnProtocol) : undefined;
-    if (tunnel !== undefined) {
-      openTunnel(socket, tunnel, deps);
-      return;
-    }
-    const servername = typeof socket.servername === 'string' ? socket.servername : '';
-    const handler = isKubeName(servername) ? kube : web;
-    handler.emit('secureConnection', socket);
-  });
-  server.on('tlsClientError', (error, socket) => {
-    log.debug('a TLS handshake failed', { addr: remoteAddr(socket), error: errorMessage(error) });
-    // Node tells of a handshake that took too long, and leaves the connection open.
-    socket.destroy();
-  });
-  return server;
+  return {
+    server,
+    setSecureContext: ({ keyPem, certPem }) => handshakes.setSecureContext({ key: keyPem, cert: certPem }),
+  };
 }
 
 /** An HTTP/2 and HTTP/1.1 server over TLS, for its own listener or for connections that it is handed. */
-export function createHttpServer(handler: HttpHandler, options: tls.TlsOptions): http2.Http2SecureServer {
+function createHttpServer(handler: HttpHandler, options: tls.TlsOptions): http2.Http2SecureServer {
   const server = http2.createSecureServer({ ...options, allowHTTP1: true, settings: HTTP2_SETTINGS });
   limitRequests(server);
   // The compatibility objects of HTTP/2 stand in for those of HTTP/1.1, which is what the handlers are written for.
@@ -144,7 +189,7 @@ export function createHttpServer(handler: HttpHandler, options: tls.TlsOptions):
   return server;
 }
 
-function openTunnel(socket: tls.TLSSocket, tunnel: Tunnel, deps: PublicPortDeps): void {
+function openTunnel(socket: SecureStream, tunnel: Tunnel, deps: PublicPortDeps): void {
   const { log } = deps;
   const clientAddr = remoteAddr(socket);
   const onError = (): void => {

@@ -2,13 +2,12 @@
 // port-forward, with a terminal and without.
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
-import { createSecureServer } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { stringify } from 'yaml';
 import { createKubeGateway } from '../../src/gateways/kube/gateway.ts';
 import { type ClusterAuthorities, loadCertAuthority } from '../../src/identity/certificate-authority.ts';
-import { clientCertificateOptions } from '../../src/server/public-port.ts';
+import { createKubePort } from '../../src/server/public-port.ts';
 import { systemClock } from '../../src/server/system-clock.ts';
 import { FakeClock, settle } from '../fixtures/fake-clock.ts';
 import { memoryStore, testMasterKey } from '../fixtures/identity.ts';
@@ -212,10 +211,10 @@ async function start(variant: Variant, world: World): Promise<RunningGateway> {
     },
   });
   const gateway = createKubeGateway({ ...world, ca: users, refused: async () => {} });
-  const server = createSecureServer({ ...clientCertificateOptions(credential, users.tlsUserCa), allowHTTP1: true });
-  server.on('upgrade', gateway.onUpgrade);
+  const { clock, log } = world;
+  const { server } = createKubePort(gateway, { clock, log, credential, clientCa: users.tlsUserCa });
   const sockets = new Set<Socket>();
-  server.on('secureConnection', (socket: Socket) => {
+  server.on('connection', (socket: Socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });

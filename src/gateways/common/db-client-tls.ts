@@ -6,6 +6,8 @@ import { NightlatchError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { RefusedLogin } from '../../identity/refused-logins.ts';
 import type { CertAuthority, Identity, TlsCredential } from '../../identity/types.ts';
+import { TlsAcceptor } from './tls/accept.ts';
+import type { SecureStream } from './tls/tls-stream.ts';
 
 /** The gateway's server certificate, as it stands and as it is renewed. */
 export interface TlsProvider {
@@ -22,10 +24,7 @@ export class DbClientTls {
   readonly #clock: Clock;
   readonly #protocol: string;
   readonly #refused: (refusal: RefusedLogin) => Promise<void>;
-  /** It does not listen: connections are handed to it. */
-  readonly #server: tls.Server;
-  /** Connections in their handshake, by their addresses. */
-  readonly #handshakes = new Map<string, (stream: tls.TLSSocket) => void>();
+  readonly #acceptor: TlsAcceptor;
   readonly #stopRenewal: () => void;
 
   constructor(options: {
@@ -45,28 +44,21 @@ export class DbClientTls {
     this.#clock = clock;
     this.#protocol = protocol;
     this.#refused = options.refused;
-    this.#server = tls.createServer({
+    const server = tls.createServer({
       ...this.#secureContext(provider.current),
       requestCert: true,
       rejectUnauthorized: false,
       handshakeTimeout: handshakeTimeoutMs,
       ...(alpn === undefined ? {} : { ALPNProtocols: [alpn] }),
     });
-    this.#server.on('secureConnection', (stream) => {
-      const key = addressKey(stream);
-      const secured = this.#handshakes.get(key);
-      this.#handshakes.delete(key);
-      stream.on('error', ignore);
-      if (secured === undefined) stream.destroy();
-      else secured(stream);
+    this.#acceptor = new TlsAcceptor(server, {
+      clock,
+      handshakeTimeoutMs,
+      mayTakeOver: () => true,
+      failed: (error, socket) =>
+        log.debug(`${protocol}: TLS handshake failed`, { client: socket.remoteAddress, error: error.message }),
     });
-    this.#server.on('tlsClientError', (error, stream) => {
-      log.debug(`${protocol}: TLS handshake failed`, { client: stream.remoteAddress, error: error.message });
-      stream.destroy();
-    });
-    this.#stopRenewal = provider.onChange((credential) =>
-      this.#server.setSecureContext(this.#secureContext(credential)),
-    );
+    this.#stopRenewal = provider.onChange((credential) => server.setSecureContext(this.#secureContext(credential)));
   }
 
   /**
@@ -84,20 +76,15 @@ export class DbClientTls {
   }
 
   /** The next byte of `socket` is the client's ClientHello. `secured` is called when the handshake is done; a failed one closes the socket. */
-  start(socket: net.Socket, secured: (stream: tls.TLSSocket) => void): void {
-    const key = addressKey(socket);
-    this.#handshakes.set(key, secured);
-    socket.once('close', () => {
-      if (this.#handshakes.get(key) === secured) this.#handshakes.delete(key);
-    });
-    this.#server.emit('connection', socket);
+  start(socket: net.Socket, secured: (stream: SecureStream) => void): void {
+    this.#acceptor.accept(socket, secured);
   }
 
   /**
    * Whom the client's certificate names.
    * @throws {NightlatchError} `unauthenticated`, with a text for the user; then the refusal is in the audit log.
    */
-  async identityOf(stream: tls.TLSSocket, clientAddr: string): Promise<Identity> {
+  async identityOf(stream: SecureStream, clientAddr: string): Promise<Identity> {
     const certificate = stream.getPeerX509Certificate();
     if (certificate === undefined) {
       await this.#refused({ protocol: this.#protocol, clientAddr, reason: 'no client certificate' });
@@ -127,12 +114,4 @@ export class DbClientTls {
   close(): void {
     this.#stopRenewal();
   }
-}
-
-function addressKey(socket: net.Socket): string {
-  return `${socket.remoteAddress}|${socket.remotePort}|${socket.localPort}`;
-}
-
-function ignore(): void {
-  // 'close' follows every error.
 }

@@ -6,6 +6,8 @@ import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import { Secret } from '../../core/secret.ts';
 import type { CertAuthority } from '../../identity/types.ts';
 import type { Database } from '../../resources/index.ts';
+import { connectTls } from './tls/connect.ts';
+import type { SecureStream } from './tls/tls-stream.ts';
 
 /** Life of a client certificate for a database. The gateway's own: it never leaves it. */
 const CLIENT_CERT_TTL_MS = 60 * 60_000;
@@ -88,46 +90,29 @@ export class DbUpstreamTls {
     database: Database,
     dbUser: string,
     options: { alpn?: string; signal: AbortSignal; alwaysCertificate?: boolean },
-  ): Promise<tls.TLSSocket> {
+  ): Promise<SecureStream> {
     const { mode, server_name: configuredName } = database.spec.tls;
     const host = configuredName ?? databaseAddress(database).host;
     const byCertificate = options.alwaysCertificate === true || database.spec.auth === undefined;
     const secureContext = await this.#context(database, byCertificate ? dbUser : undefined);
     options.signal.throwIfAborted();
-    return new Promise((resolve, reject) => {
-      const secure = tls.connect({
+    try {
+      return await connectTls(
         socket,
-        secureContext,
-        ...(net.isIP(host) === 0 ? { servername: host } : {}),
-        ...(options.alpn === undefined ? {} : { ALPNProtocols: [options.alpn] }),
-        rejectUnauthorized: mode !== 'insecure',
-        checkServerIdentity: (_name, certificate) =>
-          mode === 'verify-full' ? tls.checkServerIdentity(host, certificate) : undefined,
-      });
-      const settle = (error?: Error): void => {
-        options.signal.removeEventListener('abort', onAbort);
-        secure.off('secureConnect', onSecure);
-        secure.off('error', onError);
-        secure.off('close', onClose);
-        if (error === undefined) resolve(secure);
-        else {
-          secure.on('error', () => undefined);
-          secure.destroy();
-          socket.destroy();
-          reject(error);
-        }
-      };
-      const onSecure = (): void => settle();
-      const onError = (error: Error): void =>
-        settle(new NightlatchError('unavailable', `TLS to the database failed: ${error.message}`, { cause: error }));
-      const onClose = (): void =>
-        settle(new NightlatchError('unavailable', 'TLS to the database failed: it closed the connection'));
-      const onAbort = (): void => settle(options.signal.reason as Error);
-      secure.once('secureConnect', onSecure);
-      secure.once('error', onError);
-      secure.once('close', onClose);
-      options.signal.addEventListener('abort', onAbort, { once: true });
-    });
+        {
+          secureContext,
+          ...(net.isIP(host) === 0 ? { servername: host } : {}),
+          ...(options.alpn === undefined ? {} : { ALPNProtocols: [options.alpn] }),
+          rejectUnauthorized: mode !== 'insecure',
+          checkServerIdentity: (_name, certificate) =>
+            mode === 'verify-full' ? tls.checkServerIdentity(host, certificate) : undefined,
+        },
+        options.signal,
+      );
+    } catch (error) {
+      if (options.signal.aborted) throw options.signal.reason;
+      throw new NightlatchError('unavailable', `TLS to the database failed: ${errorMessage(error)}`, { cause: error });
+    }
   }
 
   async #context(database: Database, dbUser: string | undefined): Promise<tls.SecureContext> {

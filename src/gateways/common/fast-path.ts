@@ -9,6 +9,8 @@ import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
 import { deadline } from './deadline.ts';
 import { type Slab, SlabPool } from './slabs.ts';
+import { MAX_CONTENT_BYTES, sealedBytes } from './tls/records.ts';
+import { TlsStream } from './tls/tls-stream.ts';
 
 /** One read buffer for all connections: what is in it is passed on, or copied, before the next read. */
 const READ_BUFFER_BYTES = 64 * 1024;
@@ -44,10 +46,25 @@ interface StreamBinding {
 /** What the relay does with bytes: it returns those to write, or undefined for none. They are used before the next call. */
 type Transform = (chunk: Buffer, length: number) => Buffer | undefined;
 
-function handleOf(stream: Duplex): StreamHandle | undefined {
-  if (!(stream instanceof net.Socket) || stream.destroyed) return undefined;
-  const handle = (stream as unknown as { _handle?: StreamHandle | null })._handle;
+function handleOf(socket: unknown): StreamHandle | undefined {
+  if (!(socket instanceof net.Socket) || socket.destroyed) return undefined;
+  const handle = (socket as unknown as { _handle?: StreamHandle | null })._handle;
   return typeof handle?.useUserBuffer === 'function' && typeof handle.writeBuffer === 'function' ? handle : undefined;
+}
+
+/** One end of what a fast path joins. */
+interface FastEnd {
+  readonly stream: Duplex;
+  readonly handle: StreamHandle;
+  /** The stream, where its records are protected here, above the handle. */
+  readonly tls: TlsStream | undefined;
+}
+
+/** Undefined where the stream has no handle that can be taken over. */
+function fastEnd(stream: Duplex): FastEnd | undefined {
+  const tls = stream instanceof TlsStream ? stream : undefined;
+  const handle = stream.destroyed ? undefined : handleOf(tls === undefined ? stream : tls.socket);
+  return handle === undefined ? undefined : { stream, handle, tls };
 }
 
 /** One direction between two sockets. */
@@ -57,18 +74,22 @@ export class FastDirection {
   readonly #target: Duplex;
   readonly #from: StreamHandle;
   readonly #to: StreamHandle;
+  /** The source, where its records are opened here. */
+  readonly #opens: TlsStream | undefined;
+  /** The target, where its records are sealed here. */
+  readonly #seals: TlsStream | undefined;
   readonly #transform: Transform;
-  /** The target's handle keeps a pointer to what it is given; only TLS copies it into its own buffers at once. */
+  /** The target's handle keeps a pointer to what it is given; only Node's TLS copies it into its own buffers at once. */
   readonly #copies: boolean;
   /** The source gives a record at a time, not all that has come. */
   readonly #inRecords: boolean;
   #original: StreamHandle['onread'] | undefined;
-  /** What waits to be written, in slabs of the pool. */
+  /** What waits to be written, in slabs of the pool; sealed where the target's records are. */
   #queue: Slab[] = [];
   #queuedBytes = 0;
   /** The slab that is being written, to be given back after it. */
   #underWay: Slab | undefined;
-  /** What waits is written at the end of this turn of the event loop, or when it is enough for a call. */
+  /** What waits is written at the end of this turn of the event loop, of this read, or when it is enough for a call. */
   #gathering = false;
   /** INVARIANT: one write at a time. TLS aborts the process on a second one. */
   #writing = false;
@@ -76,26 +97,23 @@ export class FastDirection {
   #held = false;
   #flushed: (() => void)[] = [];
 
-  constructor(
-    path: FastPath,
-    source: Duplex,
-    target: Duplex,
-    handles: { from: StreamHandle; to: StreamHandle },
-    transform: Transform,
-  ) {
+  constructor(path: FastPath, source: FastEnd, target: FastEnd, transform: Transform) {
     this.#path = path;
-    this.#source = source;
-    this.#target = target;
-    this.#from = handles.from;
-    this.#to = handles.to;
+    this.#source = source.stream;
+    this.#target = target.stream;
+    this.#from = source.handle;
+    this.#to = target.handle;
+    this.#opens = source.tls;
+    this.#seals = target.tls;
     this.#transform = transform;
-    this.#copies = !(target instanceof TLSSocket);
-    this.#inRecords = source instanceof TLSSocket;
+    this.#copies = !(target.stream instanceof TLSSocket);
+    this.#inRecords = source.stream instanceof TLSSocket;
   }
 
   /** Takes the source's reads over. */
   start(): void {
     const from = this.#from;
+    this.#opens?.detach();
     this.#original = from.onread;
     from.useUserBuffer(this.#path.buffer);
     from.onread = () => this.#onRead();
@@ -112,19 +130,22 @@ export class FastDirection {
   write(bytes: Buffer): void {
     if (bytes.length === 0 || this.#target.destroyed) return;
     if (this.#writing || this.#gathering) this.#enqueue(bytes);
-    else this.#send(bytes);
+    else this.#sendNow(bytes);
   }
 
-  /** Reads no more from the source until `release`. */
+  /** Takes nothing more from the source until `release`. */
   hold(): void {
     this.#held = true;
+    this.#opens?.reader.stop();
     if (!this.#source.destroyed) this.#from.readStop();
   }
 
   release(): void {
     if (!this.#held) return;
     this.#held = false;
-    if (!this.#stopped && !this.#source.destroyed) this.#from.readStart();
+    const opens = this.#opens;
+    if (opens !== undefined && !opens.destroyed) this.#takeContent(opens);
+    if (!(this.#held || this.#stopped || this.#source.destroyed)) this.#from.readStart();
   }
 
   /** Runs once nothing is under way: the target's own `write` and `end` may be used from then on, and `write` no more. */
@@ -137,6 +158,11 @@ export class FastDirection {
     const { buffer, binding } = this.#path;
     const length = binding.streamBaseState[binding.kReadBytesOrError]!;
     if (length > 0) {
+      const opens = this.#opens;
+      if (opens !== undefined) {
+        this.#takeContent(opens, buffer, length);
+        return;
+      }
       const bytes = this.#transform(buffer, length);
       if (bytes === undefined || this.#target.destroyed) return;
       if (this.#inRecords && !this.#gathering && !this.#writing && length >= FULL_RECORD_BYTES) {
@@ -144,30 +170,66 @@ export class FastDirection {
         setImmediate(this.#onTurnEnd);
       }
       if (this.#writing || this.#gathering) this.#enqueue(bytes);
-      else if (this.#copies && bytes.buffer === buffer.buffer) {
-        const slab = this.#path.slabs.take();
-        slab.append(bytes, 0);
-        this.#send(slab.content, slab);
-      } else this.#send(bytes);
+      else this.#sendNow(bytes);
       return;
     }
     // 0 is EAGAIN.
     if (length === 0) return;
     // End or error: the socket's own code knows what to do.
-    this.#from.onread = this.#original!;
-    this.#source.resume();
+    this.#handBack();
     return this.#original!.call(this.#from);
   }
 
+  /** Reads are the source's own again. */
+  #handBack(): void {
+    this.#from.onread = this.#original!;
+    this.#opens?.socket.resume();
+    this.#source.resume();
+  }
+
+  /** Passes on in one write what is in the records that were read, or that waited while the source was held. */
+  #takeContent(opens: TlsStream, read?: Buffer, length = 0): void {
+    const outer = this.#gathering;
+    this.#gathering = true;
+    try {
+      if (read === undefined) opens.reader.resume(this.#onContent);
+      else opens.reader.feed(read, length, this.#onContent);
+    } catch (error) {
+      opens.fail(error as Error);
+    }
+    if (!outer) this.#onTurnEnd();
+    if (!opens.records.ended || this.#from.onread === this.#original) return;
+    this.#handBack();
+    opens.endReading();
+  }
+
+  readonly #onContent = (content: Buffer): void => {
+    const bytes = this.#transform(content, content.length);
+    if (bytes !== undefined && !this.#target.destroyed) this.#enqueue(bytes);
+  };
+
+  /** Nothing waits, so that the bytes can go at once. */
+  #sendNow(bytes: Buffer): void {
+    if (this.#seals === undefined && !(this.#copies && bytes.buffer === this.#path.buffer.buffer)) {
+      this.#send(bytes);
+      return;
+    }
+    this.#enqueue(bytes);
+    if (!this.#writing) this.#sendQueued();
+  }
+
   #enqueue(bytes: Buffer): void {
-    this.#queuedBytes += bytes.length;
+    const seals = this.#seals;
     for (let taken = 0; taken < bytes.length; ) {
+      const wanted = seals === undefined ? 1 : sealedBytes(Math.min(bytes.length - taken, MAX_CONTENT_BYTES));
       let last = this.#queue.at(-1);
-      if (last === undefined || last.free === 0) {
+      if (last === undefined || last.free < wanted) {
         last = this.#path.slabs.take();
         this.#queue.push(last);
       }
-      taken += last.append(bytes, taken);
+      const before = last.used;
+      taken += seals === undefined ? last.append(bytes, taken) : last.seal(seals.records, bytes, taken);
+      this.#queuedBytes += last.used - before;
     }
     if (this.#queuedBytes < MAX_QUEUED_BYTES) return;
     if (!this.#writing) this.#sendQueued();
@@ -256,9 +318,8 @@ export class FastPath {
 
   /** A direction from one socket to another, or undefined where they are no sockets with handles. What the source has buffered is the caller's. */
   direction(source: Duplex, target: Duplex, transform: Transform): FastDirection | undefined {
-    const [from, to] = [handleOf(source), handleOf(target)];
-    if (from === undefined || to === undefined) return undefined;
-    return new FastDirection(this, source, target, { from, to }, transform);
+    const [from, to] = [fastEnd(source), fastEnd(target)];
+    return from === undefined || to === undefined ? undefined : new FastDirection(this, from, to, transform);
   }
 
   request(): WriteRequest {

@@ -1,3 +1,5 @@
+import { MAX_CONTENT_BYTES, type TlsRecords } from './tls/records.ts';
+
 /** Nine full TLS records, what Node's TLS hands to the network in one call: what made reading stop, and a record more. */
 const SLAB_BYTES = 144 * 1024;
 /** Slabs that are kept for later. */
@@ -20,6 +22,13 @@ export class Slab {
   append(bytes: Buffer, offset: number): number {
     const taken = bytes.copy(this.#bytes, this.used, offset);
     this.used += taken;
+    return taken;
+  }
+
+  /** Seals a record with what of the bytes is behind `offset`, as far as one takes it; returns how much that was. There must be room. */
+  seal(records: TlsRecords, bytes: Buffer, offset: number): number {
+    const taken = Math.min(MAX_CONTENT_BYTES, bytes.length - offset);
+    this.used += records.seal(bytes, offset, taken, this.#bytes, this.used);
     return taken;
   }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
+import type { Duplex } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
 import tls from 'node:tls';
 import { memoryStore, testMasterKey } from '../../../test/fixtures/identity.ts';
@@ -10,18 +11,21 @@ import { loadCertAuthority } from '../../identity/certificate-authority.ts';
 import { systemClock } from '../../server/system-clock.ts';
 import { type FastPath, loadFastPath } from './fast-path.ts';
 import { finishStream, StreamRelay, type StreamRelayHandlers } from './stream-relay.ts';
+import { TlsAcceptor } from './tls/accept.ts';
+import { connectTls } from './tls/connect.ts';
+import { TlsStream } from './tls/tls-stream.ts';
 
 const MEGABYTE = 1024 * 1024;
 
 /** On which of the relay's connections there is TLS. */
-type Secure = 'plain' | 'TLS' | 'TLS on both sides';
+type Secure = 'plain' | 'TLS' | 'TLS on both sides' | 'our TLS' | 'our TLS to the server' | 'our TLS on both sides';
 
 /** The client's and the server's far ends, the relay's near ones, and what the handlers were told. */
 interface Joined {
   readonly client: net.Socket;
   readonly server: net.Socket;
-  readonly nearClient: net.Socket;
-  readonly nearServer: net.Socket;
+  readonly nearClient: Duplex;
+  readonly nearServer: Duplex;
   readonly relay: StreamRelay;
   readonly told: string[];
 }
@@ -29,6 +33,7 @@ interface Joined {
 describe('the database relay', () => {
   let listener: net.Server;
   let secureListener: tls.Server;
+  let acceptor: TlsAcceptor;
   let fastPath: FastPath | undefined;
   const sockets: net.Socket[] = [];
   before(async () => {
@@ -43,6 +48,12 @@ describe('the database relay', () => {
     const { keyPem: key, certPem: cert } = await ca.mintTlsServer(['localhost']);
     listener = net.createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1');
     secureListener = tls.createServer({ key, cert, allowHalfOpen: true }).listen(0, '127.0.0.1');
+    acceptor = new TlsAcceptor(tls.createServer({ key, cert }), {
+      clock,
+      handshakeTimeoutMs: 10_000,
+      mayTakeOver: () => true,
+      failed: () => undefined,
+    });
     await Promise.all([once(listener, 'listening'), once(secureListener, 'listening')]);
   });
   after(() => {
@@ -73,12 +84,36 @@ describe('the database relay', () => {
     return [near, far];
   };
 
+  /** The near end protects its records itself, as a TLS server or as a client of one. */
+  const ownPair = async (role: 'server' | 'client'): Promise<[near: Duplex, far: net.Socket]> => {
+    const [near, far] =
+      role === 'server' ? await pair(false) : ((await pair(false)).reverse() as [net.Socket, net.Socket]);
+    const nodeTls = { rejectUnauthorized: false, allowHalfOpen: true } as tls.ConnectionOptions;
+    let ends: [Duplex, net.Socket];
+    if (role === 'server') {
+      const secured = new Promise<Duplex>((resolve) => acceptor.accept(near, resolve));
+      const secureFar = tls.connect({ ...nodeTls, socket: far });
+      ends = [await secured, secureFar];
+    } else {
+      const secured = once(secureListener, 'secureConnection') as Promise<[tls.TLSSocket]>;
+      secureListener.emit('connection', far);
+      const stream = await connectTls(near, nodeTls, AbortSignal.timeout(10_000));
+      ends = [stream, (await secured)[0]];
+    }
+    assert.ok(ends[0] instanceof TlsStream, 'the connection was not taken over');
+    for (const end of ends) end.on('error', () => undefined);
+    return ends;
+  };
+
   const joinUp = async (
     { secure, fast }: { secure: Secure; fast: boolean },
     handlers: Partial<StreamRelayHandlers> = {},
   ): Promise<Joined> => {
-    const [nearClient, client] = await pair(secure !== 'plain');
-    const [nearServer, server] = await pair(secure === 'TLS on both sides');
+    const own = secure.startsWith('our TLS');
+    const [nearClient, client] =
+      own && secure !== 'our TLS to the server' ? await ownPair('server') : await pair(!own && secure !== 'plain');
+    const [nearServer, server] =
+      own && secure !== 'our TLS' ? await ownPair('client') : await pair(secure === 'TLS on both sides');
     const told: string[] = [];
     const relay = new StreamRelay(
       nearClient,
@@ -135,7 +170,14 @@ describe('the database relay', () => {
     assert.equal(await loadFastPath(AbortSignal.abort()), undefined);
   });
 
-  for (const secure of ['plain', 'TLS', 'TLS on both sides'] as const) {
+  for (const secure of [
+    'plain',
+    'TLS',
+    'TLS on both sides',
+    'our TLS',
+    'our TLS to the server',
+    'our TLS on both sides',
+  ] as const) {
     for (const fast of [false, true]) {
       describe(`${secure}, ${fast ? 'below the streams' : 'streams'}`, () => {
         test('carries every byte, both ways at once, in order', async () => {

@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
 import type { AuditLog } from '../../audit/events.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorMessage } from '../../core/errors.ts';
@@ -11,6 +10,7 @@ import type { CertAuthority, Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
 import { FastPathSearch } from '../common/fast-path.ts';
+import type { SecureStream } from '../common/tls/tls-stream.ts';
 import { routeRequest } from './admission.ts';
 import type { KubeCall, KubeContext } from './context.ts';
 import { Denials } from './denials.ts';
@@ -48,9 +48,9 @@ export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
   const inFlight = new InFlightRequests(clock, policy);
   const fastPath = new FastPathSearch('kube', deps);
   const context: KubeContext = { ...deps, upstreams, inFlight, fastPath };
-  const identities = new WeakMap<TLSSocket, Identity>();
+  const identities = new WeakMap<SecureStream, Identity>();
 
-  function identify(socket: TLSSocket): Identity | string {
+  function identify(socket: SecureStream): Identity | string {
     const known = identities.get(socket);
     if (known !== undefined) {
       // A connection outlives a certificate; a request on it must not.
@@ -135,12 +135,12 @@ export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
 }
 
 /** The TLS connection of a request; an HTTP/2 request only has a stand-in for it. */
-function tlsSocketOf(request: IncomingMessage): TLSSocket {
-  if (request.httpVersionMajor !== 2) return request.socket as TLSSocket;
-  return (request as unknown as Http2ServerRequest).stream.session!.socket as TLSSocket;
+function tlsSocketOf(request: IncomingMessage): SecureStream {
+  if (request.httpVersionMajor !== 2) return request.socket as Duplex as SecureStream;
+  return (request as unknown as Http2ServerRequest).stream.session!.socket as Duplex as SecureStream;
 }
 
-function addressOf(socket: TLSSocket): string {
+function addressOf(socket: SecureStream): string {
   const { remoteAddress = '', remotePort = 0 } = socket;
   return `${remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`;
 }

@@ -1,10 +1,14 @@
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
-import tls, { type ConnectionOptions, type TLSSocket } from 'node:tls';
+import net, { isIP } from 'node:net';
+import tls, { type ConnectionOptions } from 'node:tls';
 import { type Dispatcher, Pool } from 'undici';
 import type { Clock } from '../../core/clock.ts';
 import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import type { KubeCluster } from '../../resources/index.ts';
+import { deadline } from '../common/deadline.ts';
+import { connectTls } from '../common/tls/connect.ts';
+import type { SecureStream } from '../common/tls/tls-stream.ts';
 import { type KubeEndpoint, loadEndpoint } from './kubeconfig.ts';
 
 /** Service account tokens are renewed in their file well before they expire. */
@@ -15,7 +19,7 @@ const MAX_HEAD = 32_768;
 
 /** The head of an HTTP/1.1 answer, and what came behind it. */
 export interface UpgradeAnswer {
-  readonly socket: TLSSocket;
+  readonly socket: SecureStream;
   /** The head as it came, with the empty line. */
   readonly head: Buffer;
   readonly statusCode: number;
@@ -31,7 +35,6 @@ export class KubeUpstream {
   readonly #clock: Clock;
   readonly #pool: Pool;
   readonly #tls: ConnectionOptions;
-  #tlsSession: Buffer | undefined;
   #fileToken: { readonly value: string; readonly atMs: number } | undefined;
 
   constructor(cluster: KubeCluster, endpoint: KubeEndpoint, clock: Clock) {
@@ -97,34 +100,28 @@ export class KubeUpstream {
    * @throws {NightlatchError} `unavailable`, `timeout`, `protocol`.
    */
   async upgrade(request: Buffer, signal: AbortSignal): Promise<UpgradeAnswer> {
-    const socket = tls.connect({
-      ...this.#tls,
-      ALPNProtocols: ['http/1.1'],
-      ...(this.#tlsSession === undefined ? {} : { session: this.#tlsSession }),
-    });
-    socket.setNoDelay(true);
-    // A resumed handshake is shorter.
-    socket.once('session', (session) => {
-      this.#tlsSession = session;
-    });
-    const timer = this.#clock.at(this.#clock.now() + CONNECT_LIMIT_MS, () =>
-      socket.destroy(new NightlatchError('timeout', 'the Kubernetes API server does not answer')),
-    );
-    const onAbort = (): void => void socket.destroy(new NightlatchError('cancelled', 'the client is gone'));
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    socket.write(request);
+    const opening = deadline(this.#clock, CONNECT_LIMIT_MS, 'the Kubernetes API server does not answer', signal);
+    const { host = '', port = 0, ...connection } = this.#tls;
+    const tcp = net.connect({ host, port, noDelay: true });
+    tcp.on('error', () => undefined);
+    const onAbort = (): void => void tcp.destroy(opening.signal.reason as Error);
+    opening.signal.addEventListener('abort', onAbort, { once: true });
     try {
+      await once(tcp, 'connect', { signal: opening.signal });
+      const socket = await connectTls(tcp, { ...connection, ALPNProtocols: ['http/1.1'] }, opening.signal);
+      socket.write(request);
       return await readAnswer(socket);
     } catch (error) {
-      socket.destroy();
+      tcp.destroy();
+      if (signal.aborted) throw new NightlatchError('cancelled', 'the client is gone');
+      opening.signal.throwIfAborted();
       if (error instanceof NightlatchError) throw error;
       throw new NightlatchError('unavailable', `the Kubernetes API server cannot be reached: ${errorMessage(error)}`, {
         cause: error,
       });
     } finally {
-      timer.cancel();
-      signal.removeEventListener('abort', onAbort);
+      opening.clear();
+      opening.signal.removeEventListener('abort', onAbort);
     }
   }
 
@@ -138,7 +135,7 @@ export class KubeUpstream {
   }
 }
 
-function readAnswer(socket: TLSSocket): Promise<UpgradeAnswer> {
+function readAnswer(socket: SecureStream): Promise<UpgradeAnswer> {
   return new Promise((resolve, reject) => {
     let received: Buffer = Buffer.alloc(0);
     const stop = (): void => {

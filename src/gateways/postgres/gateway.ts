@@ -1,6 +1,5 @@
 import type net from 'node:net';
 import type { Duplex } from 'node:stream';
-import type tls from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
 import { DecodeError, errorMessage, NightlatchError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
@@ -23,6 +22,7 @@ import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
 import { FastPathSearch } from '../common/fast-path.ts';
 import { finishStream } from '../common/stream-relay.ts';
+import type { SecureStream } from '../common/tls/tls-stream.ts';
 import { CancelKeys } from './cancel-keys.ts';
 import { type ConnectionDeps, PostgresConnection, refuse } from './connection.ts';
 import { SQLSTATE } from './sqlstate.ts';
@@ -184,7 +184,7 @@ class Gateway implements PostgresGateway {
     throw new NightlatchError('protocol', 'too many requests for encryption');
   }
 
-  #secured(stream: tls.TLSSocket, clientAddr: string, pending: PendingConnection, direct: boolean): void {
+  #secured(stream: SecureStream, clientAddr: string, pending: PendingConnection, direct: boolean): void {
     if (direct && stream.alpnProtocol !== ALPN_POSTGRESQL) {
       // The protocol demands it (ALPACA attacks); PostgreSQL closes such connections too.
       void refuse(stream, SQLSTATE.protocolViolation, 'direct TLS must negotiate the protocol "postgresql" (ALPN)');

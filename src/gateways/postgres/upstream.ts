@@ -1,6 +1,5 @@
 import { createHash, randomBytes, type X509Certificate } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import { DecodeError, NightlatchError } from '../../core/errors.ts';
 import type { Secret } from '../../core/secret.ts';
 import type { Database } from '../../resources/index.ts';
@@ -16,6 +15,7 @@ import { md5Response, ScramClient } from '../../wire/postgres/scram.ts';
 import { ALPN_POSTGRESQL, encodeCancelRequest, encodeSslRequest, encodeStartup } from '../../wire/postgres/startup.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { connectTcp, type DbUpstreamTls, databaseAddress, databasePassword } from '../common/db-upstream.ts';
+import { isSecure } from '../common/tls/tls-stream.ts';
 
 /** Bounds of what a server may send before it is ready for queries, in bytes: one message, and what is kept unread. */
 const MAX_LOGIN_MESSAGE = 64 * 1024;
@@ -207,7 +207,7 @@ async function authenticate(
     );
   switch (request) {
     case AUTHENTICATION.cleartext:
-      if (!(stream instanceof TLSSocket))
+      if (!isSecure(stream))
         throw new NightlatchError('unauthenticated', 'the database asks for a password in clear text without TLS');
       stream.write(encodePassword(Buffer.from(`${password.reveal()}\0`)));
       return undefined;
@@ -244,7 +244,7 @@ async function authenticate(
 
 /** The `tls-server-end-point` channel binding (RFC 5929, section 4.1): the server's certificate, hashed as its signature is. */
 function endPointBinding(stream: Duplex): Buffer | undefined {
-  if (!(stream instanceof TLSSocket)) return undefined;
+  if (!isSecure(stream)) return undefined;
   const certificate = stream.getPeerX509Certificate();
   if (certificate === undefined) return undefined;
   const hash = signatureHash(certificate);
