@@ -292,7 +292,7 @@ describe('the Kubernetes API through the gateway', { timeout: 110_000 }, () => {
       world.audit.last('auth'),
     );
     assert.deepEqual([refusal?.['protocol'], refusal?.['success']], ['kube', false]);
-    const { keyPem, certPem } = await world.credentials('alice', { ttlMs: 1_000 });
+    const { keyPem, certPem } = await world.credentials('alice', { ttlMs: 2_000 });
     const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
     const first = await request({ path: '/api', key: keyPem, cert: certPem, agent });
     assert.equal(first.status, 200);
