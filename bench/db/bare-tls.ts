@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
+import { settledMemory } from '../settled-memory.ts';
 import { GREETING } from './greeting.ts';
 
 const dir = process.argv[2]!;
@@ -19,10 +20,7 @@ const listening = (server: net.Server): Promise<number> =>
   });
 const [key, cert] = [readFileSync(join(dir, 'peer.key')), readFileSync(join(dir, 'peer.crt'))];
 const options = { key, cert, requestCert: true, rejectUnauthorized: false, ALPNProtocols: ['postgresql'] };
-process.on('message', () => {
-  globalThis.gc?.();
-  process.send!({ rss: process.memoryUsage.rss() });
-});
+process.on('message', () => process.send!({ rss: settledMemory().rss }));
 process.once('disconnect', () => process.exit(0));
 process.send!({
   plainPort: await listening(net.createServer({ noDelay: true }, greet)),

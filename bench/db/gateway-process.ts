@@ -8,6 +8,7 @@ import { Sessions } from '../../src/session/manager.ts';
 import { memoryStore, testMasterKey } from '../../test/fixtures/identity.ts';
 import { MemoryLogger } from '../../test/fixtures/memory-logger.ts';
 import { TestPolicy } from '../../test/fixtures/test-policy.ts';
+import { settledMemory } from '../settled-memory.ts';
 import type { GatewayReady, GatewaySettings } from './lab.ts';
 
 const settings = JSON.parse(process.argv[2]!) as GatewaySettings;
@@ -101,11 +102,8 @@ const ready: GatewayReady = {
   keyPem: pair.privateKey.export({ format: 'pem', type: 'pkcs8' }) as string,
 };
 process.on('message', (message: { ask: string }) => {
-  if (message.ask === 'memory') {
-    globalThis.gc?.();
-    globalThis.gc?.();
-  }
   if (message.ask === 'overshoots') process.send!({ overshoots });
+  else if (message.ask === 'memory') process.send!(settledMemory());
   else process.send!({ ...process.memoryUsage(), sessions: sessions.list().length });
 });
 // The self-test of the fast path is done before the first connection.

@@ -14,6 +14,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { embeddedPostgresBinDir, startEmbeddedPostgres } from '../../src/gateways/postgres/embedded-postgres.ts';
+import { SETTLED_HEAP } from '../settled-memory.ts';
 
 export const PG_BIN = '/usr/lib/postgresql/15/bin';
 const NOBODY = 65_534;
@@ -23,6 +24,8 @@ export interface GatewaySettings {
   readonly idleTimeout?: string;
   readonly auditQueries: boolean;
   readonly dataPath: 'auto' | 'streams';
+  /** For measuring memory: see `settled-memory.ts`. */
+  readonly settledHeap?: boolean;
 }
 
 export interface GatewayReady {
@@ -132,7 +135,7 @@ export class Lab {
   }
 
   async gateway(settings: GatewaySettings): Promise<Peer> {
-    const child = this.#fork('gateway-process.ts', [JSON.stringify(settings)]);
+    const child = this.#fork('gateway-process.ts', [JSON.stringify(settings)], settings.settledHeap);
     const [{ ready }] = (await once(child, 'message')) as [{ ready: GatewayReady }];
     const name = settings.dataPath === 'auto' ? 'nightlatch' : 'nightlatch (streams)';
     const [certFile, keyFile] = [join(this.dir, `client-${child.pid}.crt`), join(this.dir, `client-${child.pid}.key`)];
@@ -209,7 +212,7 @@ backend pg
 
   /** Node's own TLS server, see bare-tls.ts. */
   async bareTls(): Promise<Peer> {
-    const child = this.#fork('bare-tls.ts', [this.dir]);
+    const child = this.#fork('bare-tls.ts', [this.dir], true);
     const [ports] = (await once(child, 'message')) as [{ plainPort: number; tlsPort: number }];
     return { name: 'node:tls alone', child, ...ports, direct: true };
   }
@@ -218,9 +221,9 @@ backend pg
     return this.#fork('idle-clients.ts', [JSON.stringify(settings)]);
   }
 
-  #fork(script: string, args: readonly string[]): ChildProcess {
+  #fork(script: string, args: readonly string[], settledHeap = false): ChildProcess {
     const child = fork(new URL(script, import.meta.url), args, {
-      execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning'],
+      execArgv: settledHeap ? [...SETTLED_HEAP] : ['--disable-warning=ExperimentalWarning'],
     });
     this.#children.push(child);
     return child;

@@ -234,47 +234,64 @@ async function measureMemory(): Promise<void> {
   say('## Memory of an idle session, kB (both legs; resident memory before and after)\n');
   say('pgbouncer opens its server connection at the first query, so its figure has one leg less.\n');
   say('`node:tls alone`: a server of Node that greets and does nothing else, its one leg only.\n');
+  say('Node’s young generation has its full size before the first measurement (bench/settled-memory.ts).\n');
   say('| sessions | | pgbouncer | haproxy | nightlatch | node:tls alone |\n|---|---|---|---|---|---|');
-  for (const count of SESSIONS) {
-    for (const tls of [false, true]) {
-      const cells: string[] = [];
-      for (const kind of ['pgbouncer', 'haproxy', 'nightlatch', 'bare'] as const) {
-        const serverPort = await lab.fakePostgres();
-        const own = await lab.gateway({ serverPort, auditQueries: false, dataPath: 'auto' });
-        const peers = {
-          nightlatch: () => own,
-          pgbouncer: () => lab.pgbouncer(serverPort),
-          haproxy: () => lab.haproxy(serverPort),
-          bare: () => lab.bareTls(),
-        };
-        const peer = await peers[kind]();
-        // A few sessions first, for what is made once.
-        for (const warm of [true, false]) {
-          const ask = async (): Promise<number> => {
-            if (kind === 'pgbouncer' || kind === 'haproxy') return residentBytes(peer.child);
-            const answer = once(peer.child, 'message') as Promise<[{ rss: number }]>;
-            peer.child.send({ ask: 'memory' });
-            return (await answer)[0].rss;
-          };
-          const before = await ask();
-          const clients = lab.idleClients({
-            port: tls ? peer.tlsPort : peer.plainPort,
-            count: warm ? 100 : count,
-            direct: peer.direct,
-            ...(tls ? { tls: kind === 'bare' ? own.credential! : (peer.credential ?? {}) } : {}),
-          });
-          await once(clients, 'message');
-          await new Promise((resolve) => setTimeout(resolve, 1000));
-          if (!warm) cells.push((((await ask()) - before) / count / 1024).toFixed(1));
-          const gone = once(clients, 'exit');
-          clients.send('stop');
-          await gone;
-          await new Promise((resolve) => setTimeout(resolve, 500));
-        }
-        for (const child of [own.child, peer.child]) child.kill('SIGKILL');
+  const [few, many] = [Math.min(...SESSIONS), Math.max(...SESSIONS)];
+  for (const tls of [false, true]) {
+    const cells = new Map<string, string[]>();
+    const note = (row: string, from: number, to: number, count: number): void => {
+      cells.set(row, [...(cells.get(row) ?? []), ((to - from) / count / 1024).toFixed(1)]);
+    };
+    for (const kind of ['pgbouncer', 'haproxy', 'nightlatch', 'bare'] as const) {
+      const serverPort = await lab.fakePostgres();
+      const own = await lab.gateway({ serverPort, auditQueries: false, dataPath: 'auto', settledHeap: true });
+      const peers = {
+        nightlatch: () => own,
+        pgbouncer: () => lab.pgbouncer(serverPort),
+        haproxy: () => lab.haproxy(serverPort),
+        bare: () => lab.bareTls(),
+      };
+      const peer = await peers[kind]();
+      const ask = async (): Promise<number> => {
+        if (kind === 'pgbouncer' || kind === 'haproxy') return residentBytes(peer.child);
+        const answer = once(peer.child, 'message') as Promise<[{ rss: number }]>;
+        peer.child.send({ ask: 'memory' });
+        return (await answer)[0].rss;
+      };
+      const open = async (count: number): Promise<ChildProcess> => {
+        const clients = lab.idleClients({
+          port: tls ? peer.tlsPort : peer.plainPort,
+          count,
+          direct: peer.direct,
+          ...(tls ? { tls: kind === 'bare' ? own.credential! : (peer.credential ?? {}) } : {}),
+        });
+        await once(clients, 'message');
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        return clients;
+      };
+      const close = async (clients: ChildProcess): Promise<void> => {
+        const gone = once(clients, 'exit');
+        clients.send('stop');
+        await gone;
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      };
+      // A few sessions first, for what is made once.
+      await close(await open(100));
+      const before = await ask();
+      const first = await open(few);
+      const between = await ask();
+      note(`${few}`, before, between, few);
+      if (many > few) {
+        const more = await open(many - few);
+        const after = await ask();
+        note(`${many}`, before, after, many);
+        note('each further', between, after, many - few);
+        await close(more);
       }
-      say(`| ${count} | ${tls ? 'TLS' : 'plain'} | ${cells.join(' | ')} |`);
+      await close(first);
+      for (const child of [own.child, peer.child]) child.kill('SIGKILL');
     }
+    for (const [row, values] of cells) say(`| ${row} | ${tls ? 'TLS' : 'plain'} | ${values.join(' | ')} |`);
   }
   say();
   save();

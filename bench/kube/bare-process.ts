@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import tls, { type TLSSocket } from 'node:tls';
+import { settledMemory } from '../settled-memory.ts';
 
 interface Start {
   readonly keyPem: string;
@@ -29,14 +30,9 @@ process.once('message', async ({ keyPem, certPem, caPem, echoPort }: Start) => {
   );
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  globalThis.gc?.();
-  const before = process.memoryUsage.rss();
+  const before = settledMemory().rss;
   process.on('message', () => {
-    globalThis.gc?.();
-    setTimeout(() => {
-      globalThis.gc?.();
-      process.send!({ bytes: process.memoryUsage.rss() - before, sockets: sockets.length });
-    }, 1_000);
+    setTimeout(() => process.send!({ bytes: settledMemory().rss - before, sockets: sockets.length }), 1_000);
   });
   process.send!({ port: (server.address() as AddressInfo).port });
 });

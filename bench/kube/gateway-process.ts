@@ -1,6 +1,8 @@
 // The gateway in a process of its own, with its API server in another. Answers questions about what it uses.
+
 import { type ApiProcess, startApiProcess } from '../../test/fixtures/kube/api-process.ts';
 import { kubeResources, startKubeWorld } from '../../test/fixtures/kube/world.ts';
+import { settledMemory } from '../settled-memory.ts';
 
 let api: ApiProcess | undefined;
 let serverCredential = { certPem: '', keyPem: '' };
@@ -36,10 +38,8 @@ process.on('message', (question: string) => {
   }
   // Before the collection of garbage, which is not the gateway's work.
   const { user, system } = process.cpuUsage();
-  globalThis.gc?.();
   setTimeout(() => {
-    globalThis.gc?.();
-    const { rss, heapUsed, external } = process.memoryUsage();
+    const { rss, heapUsed, external } = settledMemory();
     world.audit.events.length = 0;
     const after = process.cpuUsage();
     process.send!({

@@ -12,6 +12,7 @@ import tls, { type TLSSocket } from 'node:tls';
 import { encodeFrame, WS_PING } from '../../src/wire/websocket/frames.ts';
 import { kubectlPath } from '../../test/fixtures/kube/kubectl.ts';
 import { requestUpgrade } from '../../test/fixtures/kube/peers.ts';
+import { SETTLED_HEAP } from '../settled-memory.ts';
 import { type Haproxy, startHaproxy } from './haproxy.ts';
 
 const before = os.loadavg();
@@ -48,9 +49,7 @@ interface Usage {
   readonly sessions: number;
 }
 
-const gateway = fork(new URL('gateway-process.ts', import.meta.url), {
-  execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning'],
-});
+const gateway = fork(new URL('gateway-process.ts', import.meta.url), { execArgv: [...SETTLED_HEAP] });
 const [{ ready }] = (await once(gateway, 'message')) as [{ ready: Ready }];
 
 async function usage(): Promise<Usage> {
@@ -213,7 +212,7 @@ async function bulk(): Promise<void> {
 /** What two TLS connections cost in this runtime without anything of the gateway. */
 async function bareTls(): Promise<number> {
   const child = fork(new URL('bare-process.ts', import.meta.url), {
-    execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning'],
+    execArgv: [...SETTLED_HEAP],
   });
   child.send({
     keyPem: ready.serverKeyPem,
@@ -265,16 +264,24 @@ async function idle(): Promise<void> {
     'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
     'Sec-WebSocket-Protocol: v5.channel.k8s.io',
   ];
-  while (sockets.length < IDLE) {
-    const batch = await Promise.all(
-      Array.from({ length: 20 }, () => requestUpgrade(options, { method: 'GET', path, headers })),
-    );
-    for (const { socket, status, head } of batch) {
-      if (status !== 101) throw new Error(head);
-      socket.resume();
-      sockets.push(socket);
+  const open = async (total: number): Promise<void> => {
+    while (sockets.length < total) {
+      const batch = await Promise.all(
+        Array.from({ length: 20 }, () => requestUpgrade(options, { method: 'GET', path, headers })),
+      );
+      for (const { socket, status, head } of batch) {
+        if (status !== 101) throw new Error(head);
+        socket.resume();
+        sockets.push(socket);
+      }
     }
-  }
+  };
+  // What the heap grows by once, whatever the number of sessions, is not the second thousand's.
+  await open(IDLE);
+  const first = await usage();
+  await open(2 * IDLE);
+  const second = await usage();
+  for (const socket of sockets.splice(IDLE)) socket.destroy();
   const ping = encodeFrame(WS_PING, new Uint8Array(0), MASK);
   // As every kubectl since 1.27: a ping every 5 s.
   let turn = 0;
@@ -286,12 +293,14 @@ async function idle(): Promise<void> {
   await delay(IDLE_SECONDS * 1_000);
   const later = await usage();
   clearInterval(timer);
-  const each = (after.rss - start.rss) / IDLE / 1_000;
+  const each = (from: Usage, to: Usage, of: (usage: Usage) => number): string =>
+    `${((of(to) - of(from)) / IDLE / 1_000).toFixed(1)} kB`;
+  const script = ({ heapUsed, external }: Usage): number => heapUsed + external;
   row(
-    `${IDLE} idle exec sessions, memory each (both legs)`,
+    `idle exec sessions, memory each (both legs): the second ${IDLE}`,
     `${(floor / 1_000).toFixed(1)} kB for two bare TLS connections in Node`,
-    `${each.toFixed(1)} kB`,
-    `${((after.heapUsed + after.external - start.heapUsed - start.external) / IDLE / 1_000).toFixed(1)} kB of it in the JavaScript heap and buffers`,
+    each(first, second, ({ rss }) => rss),
+    `${each(first, second, script)} of it in the JavaScript heap and buffers; the first ${IDLE} with what the heap grows by once ${each(start, first, ({ rss }) => rss)}`,
     '≤ 60 kB',
   );
   row(
