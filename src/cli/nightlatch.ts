@@ -13,12 +13,13 @@ async function start({ config: named, dataDir, ignoreUnsupported }: StartOptions
   const text = path === undefined ? '' : readUserFile(path);
   const { config, warnings, errorAt } = parseConfigFile(text, path ?? 'the defaults', { ignoreUnsupported });
   const { runDaemon } = await import('../server/run.ts');
-  await runDaemon({
+  const drained = await runDaemon({
     config: dataDir === undefined ? config : { ...config, teleport: { ...config.teleport, data_dir: dataDir } },
     warnings,
     configErrorAt: errorAt,
     ...(path === undefined ? {} : { configFileName: basename(path) }),
   });
+  if (!drained) process.exit(1);
 }
 
 await runProgram(nightlatchProgram(start));

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { errorMessage } from '../core/errors.ts';
 import type { Config, ConfigFile } from '../resources/index.ts';
@@ -7,6 +8,8 @@ import { systemClock } from './system-clock.ts';
 
 /** On SIGTERM open sessions are told and have so long; a second signal ends them at once. */
 const GRACE_MS = 30_000;
+/** A terminal gives one Ctrl-C to all its programs, and those that started us (npm, a launcher) pass theirs on: signals this close are one. */
+const SAME_SIGNAL_MS = 1_000;
 
 export interface RunOptions {
   readonly config: Config;
@@ -17,19 +20,25 @@ export interface RunOptions {
   readonly warnings?: readonly string[];
   /** Milliseconds that open sessions get at shutdown. */
   readonly graceMs?: number;
-  /** Called when everything listens. */
-  readonly onReady?: (daemon: Daemon) => Promise<void> | void;
+  /** Whether SIGHUP has the certificate and the log file read again, as a service does, or ends it, as a program in a terminal that is closed. */
+  readonly onHangup?: 'reload' | 'end';
+  /** Called when everything listens. `ending` is aborted at the first signal; the daemon stops once this has returned. */
+  readonly onReady?: (daemon: Daemon, ending: AbortSignal) => Promise<void> | void;
 }
 
-/** Runs the daemon until a signal ends it: SIGTERM and SIGINT drain, a second one cuts; SIGHUP reads certificate and log file again. */
+/**
+ * Runs the daemon until a signal ends it: SIGTERM and SIGINT drain, a second one cuts.
+ * @returns false when it was cut: what is still open ends with the process, which the caller has to end.
+ */
 export async function runDaemon({
   config,
   configFileName,
   configErrorAt,
   warnings = [],
   graceMs = GRACE_MS,
+  onHangup = 'reload',
   onReady,
-}: RunOptions): Promise<void> {
+}: RunOptions): Promise<boolean> {
   const { severity, format, output } = config.teleport.log;
   const toFile = output !== 'stderr' && output !== 'stdout';
   const open = (): number => (toFile ? openSync(output, 'a', 0o600) : output === 'stdout' ? 1 : 2);
@@ -51,20 +60,22 @@ export async function runDaemon({
     log,
   });
 
-  let signals = 0;
-  const ended = new Promise<void>((resolve, reject) => {
+  const ending = new AbortController();
+  const first = once(ending.signal, 'abort');
+  let lastSignalMs: number | undefined;
+  const cut = new Promise<false>((resolve) => {
     const onSignal = (): void => {
-      signals += 1;
-      if (signals > 1) {
-        log.warn('a second signal: ending at once');
-        process.exit(1);
-      }
-      daemon.stop(daemon.context.sessions.list().length === 0 ? 0 : graceMs).then(resolve, reject);
+      const nowMs = systemClock.now();
+      const again = lastSignalMs !== undefined && nowMs - lastSignalMs >= SAME_SIGNAL_MS;
+      lastSignalMs = nowMs;
+      ending.abort();
+      if (!again) return;
+      log.warn('a second signal: ending at once');
+      resolve(false);
     };
-    process.on('SIGTERM', onSignal);
-    process.on('SIGINT', onSignal);
+    for (const signal of ['SIGTERM', 'SIGINT', ...(onHangup === 'end' ? ['SIGHUP'] : [])]) process.on(signal, onSignal);
   });
-  process.on('SIGHUP', () => {
+  const reload = (): void => {
     if (toFile) {
       closeSync(fd);
       fd = open();
@@ -73,14 +84,21 @@ export async function runDaemon({
       () => log.info('the server certificate was read again'),
       (error: unknown) => log.error('the server certificate stays as it was', { error: errorMessage(error) }),
     );
-  });
+  };
+  if (onHangup === 'reload') process.on('SIGHUP', reload);
   process.on('uncaughtException', (error) => {
     // One connection's fault must not take everybody's sessions along; what it was is in the log.
     log.error('an error that nobody handled', {
       error: error instanceof Error ? (error.stack ?? error.message) : String(error),
     });
   });
-  await onReady?.(daemon);
-  await ended;
+  const drained = async (): Promise<true> => {
+    await onReady?.(daemon, ending.signal);
+    await first;
+    await daemon.stop(daemon.context.sessions.list().length === 0 ? 0 : graceMs);
+    return true;
+  };
+  const all = await Promise.race([drained(), cut]);
   if (toFile) closeSync(fd);
+  return all;
 }

@@ -3,62 +3,12 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { spawn } from '@lydell/node-pty';
 import { Secret, TOTP } from 'otpauth';
 import { startTestDaemon, type TestDaemon } from '../fixtures/daemon.ts';
+import { Terminal } from '../fixtures/terminal.ts';
 
 const PASSWORD = 'correct horse battery staple';
-const LIMIT_MS = 60_000;
 const BIN = resolve(import.meta.dirname, '../../bin');
-
-/** A program in a terminal of its own. */
-class Terminal {
-  /** All it has shown, without colours and cursor movements. */
-  shown = '';
-  readonly ended: Promise<number>;
-  readonly #pty: ReturnType<typeof spawn>;
-  #wake: () => void = () => {};
-
-  constructor(program: string, args: readonly string[], env: Readonly<Record<string, string>>) {
-    this.#pty = spawn(process.execPath, [join(BIN, `${program}.js`), ...args], {
-      cols: 100,
-      rows: 50,
-      env: { ...(process.env as Record<string, string>), ...env, TERM: 'xterm' },
-    });
-    this.#pty.onData((data) => {
-      this.shown += data.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, '');
-      this.#wake();
-    });
-    this.ended = new Promise((done) => {
-      this.#pty.onExit(({ exitCode }) => {
-        done(exitCode);
-        this.#wake();
-      });
-    });
-  }
-
-  type(line: string): void {
-    this.#pty.write(`${line}\r`);
-  }
-
-  /** Waits until it shows something. */
-  async shows(wanted: RegExp): Promise<RegExpExecArray> {
-    const deadline = AbortSignal.timeout(LIMIT_MS);
-    for (;;) {
-      const match = wanted.exec(this.shown);
-      if (match !== null) return match;
-      if (deadline.aborted) throw new Error(`${wanted} was not shown:\n${this.shown}`);
-      await new Promise<void>((done) => {
-        this.#wake = done;
-        deadline.addEventListener('abort', () => done(), { once: true });
-      });
-    }
-  }
-
-  kill(): void {
-    this.#pty.kill('SIGKILL');
-  }
-}
 
 describe('in a terminal', () => {
   let daemon: TestDaemon;
@@ -66,7 +16,9 @@ describe('in a terminal', () => {
   let totp: TOTP;
 
   const open = (program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
-    const terminal = new Terminal(program, args, { ...daemon.tshEnv(), ...env });
+    const terminal = new Terminal([process.execPath, join(BIN, `${program}.js`), ...args], {
+      env: { ...(process.env as Record<string, string>), ...daemon.tshEnv(), ...env },
+    });
     terminals.push(terminal);
     return terminal;
   };
