@@ -223,7 +223,7 @@ async function compose(
     clock,
     log,
     credential: certificate.current,
-    kubeCredential: (serverName) => certificate.forKube(serverName),
+    credentialFor: certificate.forKubeName,
     clientCa: ca.tlsUserCa,
     verifyTlsUser: (der) => ca.verifyTlsUser(der),
     refused: (refusal) => refusedLogins.record(refusal),

@@ -142,7 +142,8 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
   const kube = createKubeGateway({ clock, log, audit, policy, sessions, ca, refused });
   if (proxy.kube_listen_addr !== undefined) {
     const { current: credential } = certificate;
-    const listener = createKubePort(kube, { clock, log, credential, clientCa: ca.tlsUserCa });
+    const { forKubeName: credentialFor } = certificate;
+    const listener = createKubePort(kube, { clock, log, credential, credentialFor, clientCa: ca.tlsUserCa });
     certificate.onChange((renewed) => listener.setSecureContext(renewed));
     listeners.push({ server: listener.server, addr: proxy.kube_listen_addr, name: 'kube', purpose: 'Kubernetes' });
   }

@@ -47,8 +47,8 @@ export interface PublicPortDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly credential: TlsCredential;
-  /** What is presented instead for a server name that begins with `kube.`. */
-  kubeCredential(serverName: string): TlsCredential;
+  /** What is presented instead to a client of Kubernetes that asks for a server name. */
+  credentialFor(serverName: string): TlsCredential;
   /** PEM of the authorities whose client certificates are asked for. */
   readonly clientCa: string;
   verifyTlsUser(certificateDer: Buffer): Verified;
@@ -86,6 +86,22 @@ function clientCertificateOptions(credential: TlsCredential, clientCa: string): 
   };
 }
 
+/** Gives the TLS context of the certificate that is presented for a server name; each is made once. */
+function contextsFor(
+  credentialFor: (serverName: string) => TlsCredential,
+  clientCa: string,
+): (serverName: string) => tls.SecureContext {
+  const contexts = new WeakMap<TlsCredential, tls.SecureContext>();
+  return (serverName) => {
+    const credential = credentialFor(serverName);
+    const known = contexts.get(credential);
+    if (known !== undefined) return known;
+    const context = tls.createSecureContext(clientCertificateOptions(credential, clientCa));
+    contexts.set(credential, context);
+    return context;
+  };
+}
+
 /** Whether a TLS server name asks for Kubernetes. */
 function isKubeName(serverName: string): boolean {
   return serverName.startsWith('kube.');
@@ -105,21 +121,13 @@ export function createPublicPort(deps: PublicPortDeps): TlsListener {
   const options = clientCertificateOptions(deps.credential, deps.clientCa);
   const web = createHttpServer(deps.web, options);
   const kube = createHttpServer(deps.kube, options);
-  const contexts = new WeakMap<TlsCredential, tls.SecureContext>();
+  const contextFor = contextsFor(deps.credentialFor, deps.clientCa);
   const server = tls.createServer({
     ...options,
     ALPNProtocols: [...tunnels.keys(), 'h2', 'http/1.1'],
     SNICallback(serverName, done) {
       // Without a context of its own, the name gets the one that `setSecureContext` changes.
-      if (!isKubeName(serverName)) {
-        done(null);
-        return;
-      }
-      const credential = deps.kubeCredential(serverName);
-      const known = contexts.get(credential);
-      const context = known ?? tls.createSecureContext(clientCertificateOptions(credential, deps.clientCa));
-      if (known === undefined) contexts.set(credential, context);
-      done(null, context);
+      done(null, isKubeName(serverName) ? contextFor(serverName) : undefined);
     },
   });
   const mayTakeOver = (hello: ClientHello): boolean => {
@@ -138,11 +146,16 @@ export function createPublicPort(deps: PublicPortDeps): TlsListener {
 /** Kubernetes on a port of its own. Not listening yet. */
 export function createKubePort(
   kube: HttpHandler,
-  deps: Pick<PublicPortDeps, 'clock' | 'log' | 'credential' | 'clientCa'>,
+  deps: Pick<PublicPortDeps, 'clock' | 'log' | 'credential' | 'credentialFor' | 'clientCa'>,
 ): TlsListener {
   const options = clientCertificateOptions(deps.credential, deps.clientCa);
   const http = createHttpServer(kube, options);
-  const server = tls.createServer({ ...options, ALPNProtocols: ['h2', 'http/1.1'] });
+  const contextFor = contextsFor(deps.credentialFor, deps.clientCa);
+  const server = tls.createServer({
+    ...options,
+    ALPNProtocols: ['h2', 'http/1.1'],
+    SNICallback: (serverName, done) => done(null, contextFor(serverName)),
+  });
   return createTlsListener(server, deps, speaksHttp1Only, (stream) => http.emit('secureConnection', stream));
 }
 

@@ -18,10 +18,10 @@ const FIRST_PAIR: Path = ['proxy_service', 'https_keypairs', 0];
 export interface ServerCertificate {
   readonly current: TlsCredential;
   /**
-   * The certificate for a TLS server name that begins with `kube.`: the cluster's own for `kube.CLUSTER`, which kubeconfigs expect to be signed
-   * by the cluster, and for names that the operator's does not cover.
+   * The certificate for the TLS server name of a Kubernetes client: the cluster's own for `kube.CLUSTER`, which kubeconfigs expect to be signed
+   * by the cluster, and for names that the operator's does not cover; the operator's for those that it covers.
    */
-  forKube(serverName: string): TlsCredential;
+  forKubeName(serverName: string): TlsCredential;
   onChange(fn: (credential: TlsCredential) => void): () => void;
   /** Reads the operator's files again (SIGHUP), or renews our own. */
   renew(): Promise<void>;
@@ -93,7 +93,7 @@ export async function createServerCertificate(options: ServerCertificateOptions)
     get current() {
       return current.presented;
     },
-    forKube(serverName) {
+    forKubeName(serverName) {
       const { presented, ofCluster } = current;
       if (serverName === `kube.${clusterName}`) return ofCluster;
       return new X509Certificate(presented.certPem).checkHost(serverName) === undefined ? ofCluster : presented;

@@ -212,7 +212,13 @@ async function start(variant: Variant, world: World): Promise<RunningGateway> {
   });
   const gateway = createKubeGateway({ ...world, ca: users, refused: async () => {} });
   const { clock, log } = world;
-  const { server } = createKubePort(gateway, { clock, log, credential, clientCa: users.tlsUserCa });
+  const { server } = createKubePort(gateway, {
+    clock,
+    log,
+    credential,
+    credentialFor: () => credential,
+    clientCa: users.tlsUserCa,
+  });
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);

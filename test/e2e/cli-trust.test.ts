@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import tls from 'node:tls';
 import { runCommand, startTestDaemon, type TestDaemon } from '../fixtures/daemon.ts';
+import { kubectlPath } from '../fixtures/kube/kubectl.ts';
 
 const PASSWORD = 'correct horse battery staple';
 
@@ -104,7 +105,7 @@ describe('trust', () => {
     await daemon.stop();
     daemon = await start(
       mkdir('third'),
-      `  https_keypairs: [{key_file: ${path('operator.key')}, cert_file: ${path('operator.pem')}}]\n`,
+      `  https_keypairs: [{key_file: ${path('operator.key')}, cert_file: ${path('operator.pem')}}]\n  kube_listen_addr: "127.0.0.1:0"\n`,
     );
     await invite();
     for (const pin of [[], ['--ca-pin', daemon.caPin]]) {
@@ -128,19 +129,74 @@ describe('trust', () => {
     assert.ok(existsSync(join(daemon.tshEnv().NIGHTLATCH_HOME!, 'keys/127.0.0.1/cas/example.com.pem')));
   });
 
-  test('beside an operator’s own certificate, Kubernetes has one of the cluster', async () => {
+  /** Of the third daemon, which has an operator's certificate. */
+  const kubePort = () =>
+    Number(
+      /^kube_proxy_port: "?(\d+)"?$/m.exec(
+        readFileSync(join(daemon.tshEnv().NIGHTLATCH_HOME!, '127.0.0.1.yaml'), 'utf8'),
+      )![1],
+    );
+
+  test('beside an operator’s own certificate, Kubernetes has one of the cluster, on the public port and on its own', async () => {
     const cluster = readFileSync(join(daemon.tshEnv().NIGHTLATCH_HOME!, 'keys/127.0.0.1/cas/example.com.pem'), 'utf8');
     const corporate = readFileSync(path('ca.pem'), 'utf8');
-    const verified = async (servername: string, ca: string) => {
-      const socket = tls.connect({ host: '127.0.0.1', port: daemon.port, servername, ca, rejectUnauthorized: false });
+    const verified = async (port: number, servername: string, ca: string) => {
+      const socket = tls.connect({ host: '127.0.0.1', port, servername, ca, rejectUnauthorized: false });
       await once(socket, 'secureConnect');
       const { authorized } = socket;
       socket.destroy();
       return authorized;
     };
-    assert.equal(await verified('kube.example.com', cluster), true);
-    assert.equal(await verified('localhost', corporate), true);
-    assert.equal(await verified('localhost', cluster), false);
+    for (const port of [daemon.port, kubePort()]) {
+      assert.equal(await verified(port, 'kube.example.com', cluster), true);
+      assert.equal(await verified(port, 'kube.example.com', corporate), false);
+      assert.equal(await verified(port, 'localhost', corporate), true);
+      assert.equal(await verified(port, 'localhost', cluster), false);
+      // No server name: it is asked for by address.
+      assert.equal(await verified(port, '', corporate), true);
+    }
+    // A name of the gateway's that the operator's certificate does not cover.
+    assert.equal(await verified(kubePort(), 'example.com', cluster), true);
+  });
+
+  test('kubectl trusts both ports by the kubeconfig of tsh kube login and that of tctl auth sign', async () => {
+    const upstream = {
+      clusters: [{ name: 'c', cluster: { server: 'https://127.0.0.1:1' } }],
+      users: [{ name: 'u', user: { token: 't' } }],
+      contexts: [{ name: 'c', context: { cluster: 'c', user: 'u' } }],
+      'current-context': 'c',
+    };
+    const spec = { kubeconfig: Buffer.from(JSON.stringify(upstream)).toString('base64') };
+    writeFileSync(
+      path('cluster.yaml'),
+      JSON.stringify({
+        kind: 'kube_cluster',
+        version: 'v3',
+        metadata: { name: 'prod', labels: { env: 'test' } },
+        spec,
+      }),
+    );
+    const created = await daemon.tctl(['create', path('cluster.yaml')]);
+    assert.equal(created.status, 0, created.stderr);
+    const ofTsh = path('tsh.kubeconfig');
+    const env = { ...daemon.tshEnv(), SSL_CERT_FILE: path('ca.pem') };
+    const login = await daemon.tsh(['kube', 'login', 'prod'], { env: { ...env, KUBECONFIG: ofTsh } });
+    assert.equal(login.status, 0, login.stderr);
+    assert.match(readFileSync(ofTsh, 'utf8'), new RegExp(`server: https://127\\.0\\.0\\.1:${kubePort()}$`, 'm'));
+    const signed = async (port: number) => {
+      const out = path(`machine-${port}.kubeconfig`);
+      const options = ['--format=kubernetes', '--user=alice', '--kube-cluster-name=prod', `--out=${out}`];
+      const { status, stderr } = await daemon.tctl(['auth', 'sign', ...options, `--proxy=127.0.0.1:${port}`]);
+      assert.equal(status, 0, stderr);
+      return out;
+    };
+    for (const kubeconfig of [ofTsh, await signed(daemon.port), await signed(kubePort())]) {
+      const got = await runCommand([kubectlPath('1.35'), 'get', '--raw', '/version'], {
+        env: { ...env, KUBECONFIG: kubeconfig },
+      });
+      // The gateway’s own answer: it knows who asks.
+      assert.match(got.stderr, /Forbidden\): access to kube_cluster "prod" denied: no role of user "alice"/);
+    }
   });
 
   test('a key pair that cannot be used is named by file, line and key', async () => {

@@ -90,12 +90,11 @@ function entryName(signIn: SignIn, cluster: string): string {
 }
 
 /**
- * The native listener where it is on, else the public port, which knows Kubernetes by the server name `kube.CLUSTER` and presents a certificate of
- * the cluster for it, whatever certificate it has else.
+ * The native listener where it is on, else the public port. Both present a certificate of the cluster for the server name `kube.CLUSTER`, whatever
+ * certificate they have else; the public port knows Kubernetes by that name.
  */
 function endpointOf(signIn: SignIn) {
-  const { host, port, kubePort, trust, cluster } = signIn.profile;
-  if (trust !== 'cluster' && kubePort !== undefined) return { host, port: kubePort };
+  const { host, port, kubePort, cluster } = signIn.profile;
   const ca = readIfThere(signIn.casFile);
   return { host, port: kubePort ?? port, serverName: `kube.${cluster}`, ...(ca === undefined ? {} : { ca }) };
 }
