@@ -5,8 +5,10 @@ import { downloadText, toCsv } from '../core/download.ts';
 import { moment } from '../core/format.ts';
 import { newestEvent } from '../core/live.ts';
 import { query, setQuery } from '../core/router.tsx';
+import { Filters, SelectField, TextField } from '../ui/fields.tsx';
 import { useAction, useLoad } from '../ui/load.ts';
-import { CopyButton, Dialog, Empty, Field, PageHead, Problem } from '../ui/parts.tsx';
+import { CopyButton, Dialog, PageHead, Problem } from '../ui/parts.tsx';
+import { ACTIONS, RowButton, TablePanel } from '../ui/table-panel.tsx';
 
 const SHOWN = 200;
 const EXPORTED = 10_000;
@@ -14,16 +16,16 @@ const FILTERS = ['from', 'to', 'events', 'user', 'sid'] as const;
 type Filter = Record<(typeof FILTERS)[number], string>;
 
 /** Events that people look for, by what they mean. */
-const CHOICES: readonly (readonly [label: string, events: string])[] = [
-  ['Everything', ''],
-  ['How sessions ended', 'client.disconnect'],
-  ['Sessions', 'session.start,session.end,session.reject,client.disconnect'],
-  ['Sign-ins', 'user.login,auth'],
-  ['Commands and files', 'exec,scp,sftp,port'],
-  ['Databases', 'db.session.start,db.session.query,db.session.end'],
+const CHOICES: readonly (readonly [events: string, label: string])[] = [
+  ['', 'Everything'],
+  ['client.disconnect', 'How sessions ended'],
+  ['session.start,session.end,session.reject,client.disconnect', 'Sessions'],
+  ['user.login,auth', 'Sign-ins'],
+  ['exec,scp,sftp,port', 'Commands and files'],
+  ['db.session.start,db.session.query,db.session.end', 'Databases'],
   [
-    'Changes of policy',
     'cluster_networking_config.update,auth_preference.update,role.created,role.updated,role.deleted,lock.created,lock.deleted',
+    'Changes of policy',
   ],
 ];
 
@@ -54,8 +56,12 @@ export function AuditPage() {
   const events = [...arrived.filter(({ uid }) => !known.has(uid)), ...(loaded.data?.events ?? []).toReversed()];
   const field = (name: keyof Filter) => ({
     value: draft[name],
-    onInput: (event: { currentTarget: HTMLInputElement }) => setDraft({ ...draft, [name]: event.currentTarget.value }),
+    onInput: (value: string) => setDraft({ ...draft, [name]: value }),
   });
+  // A link may name events that no choice has.
+  const choices = CHOICES.some(([value]) => value === draft.events)
+    ? CHOICES
+    : [...CHOICES, [draft.events, draft.events] as const];
   const save = (format: 'jsonl' | 'csv') =>
     exporting.run(async () => {
       const all = (await api<{ events: AuditEventMessage[] }>('GET', pathOf(filter, EXPORTED))).events;
@@ -75,95 +81,50 @@ export function AuditPage() {
           Export CSV
         </button>
       </PageHead>
-      <search>
-        <form
-          class="filters"
-          onSubmit={(event) => {
-            event.preventDefault();
-            setQuery({ ...draft, from: draft.from || '24h' });
-          }}
-        >
-          <Field label="From" hint="24h, 7d or a date">
-            {(ids) => <input {...ids} class="input" {...field('from')} />}
-          </Field>
-          <Field label="Until" hint="now, where it is empty">
-            {(ids) => <input {...ids} class="input" {...field('to')} />}
-          </Field>
-          <Field label="Events" hint="what it is about">
-            {(ids) => (
-              <select
-                {...ids}
-                class="input"
-                value={draft.events}
-                onChange={(event) => setDraft({ ...draft, events: event.currentTarget.value })}
-              >
-                {CHOICES.map(([label, value]) => (
-                  <option key={label} value={value}>
-                    {label}
-                  </option>
-                ))}
-                {!CHOICES.some(([, value]) => value === draft.events) && (
-                  <option value={draft.events}>{draft.events}</option>
-                )}
-              </select>
-            )}
-          </Field>
-          <Field label="User" hint="whole name">
-            {(ids) => <input {...ids} class="input" autocapitalize="none" {...field('user')} />}
-          </Field>
-          <Field label="Session" hint="whole id">
-            {(ids) => <input {...ids} class="input mono" {...field('sid')} />}
-          </Field>
-          <button type="submit" class="button primary filter-go">
-            Show
-          </button>
-        </form>
-      </search>
+      <Filters onShow={() => setQuery({ ...draft, from: draft.from || '24h' })}>
+        <TextField label="From" hint="24h, 7d or a date" {...field('from')} />
+        <TextField label="Until" hint="now, where it is empty" {...field('to')} />
+        <SelectField
+          label="Events"
+          hint="what it is about"
+          value={draft.events}
+          choices={choices}
+          onChange={(events) => setDraft({ ...draft, events })}
+        />
+        <TextField label="User" hint="whole name" verbatim {...field('user')} />
+        <TextField label="Session" hint="whole id" verbatim mono {...field('sid')} />
+      </Filters>
       <Problem error={loaded.error ?? exporting.error} />
-      <section class="panel" aria-label="Events">
-        {events.length === 0 ? (
-          <Empty>{loaded.data === undefined ? 'Loading…' : 'No event matches.'}</Empty>
-        ) : (
-          <table class="cards">
-            <thead>
-              <tr>
-                <th scope="col">Event</th>
-                <th scope="col">Time</th>
-                <th scope="col">Who</th>
-                <th scope="col">What</th>
-                <th scope="col">
-                  <span class="visually-hidden">Action</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {events.map((event) => (
-                <tr key={event.uid}>
-                  <th scope="row" class="text">
-                    <span>
-                      {event.event} <span class={toneOf(event)}>{event.code}</span>
-                    </span>
-                  </th>
-                  <td data-label="Time" class="nowrap">
-                    {moment(Date.parse(event.time))}
-                  </td>
-                  <td data-label="Who" class="name">
-                    {String(event['user'] ?? '')}
-                  </td>
-                  <td data-label="What" class="text">
-                    <span>{summaryOf(event)}</span>
-                  </td>
-                  <td>
-                    <button type="button" class="button slim" onClick={() => setShown(event)}>
-                      Details<span class="visually-hidden"> of {event.event}</span>
-                    </button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+      <TablePanel
+        label="Events"
+        columns={['Event', 'Time', 'Who', 'What', ACTIONS]}
+        rows={loaded.data === undefined && events.length === 0 ? undefined : events}
+        empty="No event matches."
+      >
+        {(event) => (
+          <tr key={event.uid}>
+            <th scope="row" class="text">
+              <span>
+                {event.event} <span class={toneOf(event)}>{event.code}</span>
+              </span>
+            </th>
+            <td data-label="Time" class="nowrap">
+              {moment(Date.parse(event.time))}
+            </td>
+            <td data-label="Who" class="name">
+              {String(event['user'] ?? '')}
+            </td>
+            <td data-label="What" class="text">
+              {summaryOf(event)}
+            </td>
+            <td>
+              <div class="row end">
+                <RowButton text="Details" about={`of ${event.event}`} onClick={() => setShown(event)} />
+              </div>
+            </td>
+          </tr>
         )}
-      </section>
+      </TablePanel>
       {(loaded.data?.events.length ?? 0) >= SHOWN && (
         <p class="quiet">
           The newest {SHOWN} are shown; the export has up to {EXPORTED}.

@@ -4,8 +4,8 @@ import type { TargetMessage } from '../../../src/wire/api/messages.ts';
 import { api } from '../core/api.ts';
 import { loadSession } from '../core/session.ts';
 import { type DesktopEnd, type DesktopView, openDesktop } from '../desktop/desktop.ts';
+import { TextField } from '../ui/fields.tsx';
 import { useLoad } from '../ui/load.ts';
-import { Field } from '../ui/parts.tsx';
 import { StageBar, StageEnd, type StageNotice, StageNotices } from '../ui/stage.tsx';
 
 /** A desktop: RDP or VNC, as it is registered. */
@@ -142,24 +142,17 @@ function Ended(props: { end: DesktopEnd; login: string; onAgain: (password?: str
           onAgain(password);
         }}
       >
-        <Field
+        <TextField
           label={`Password of ${login}`}
-          {...(required ? {} : { problem: end.text })}
+          problem={required ? undefined : end.text}
           hint="It goes to the desktop and is not kept."
-        >
-          {(ids) => (
-            <input
-              {...ids}
-              ref={focusOnce}
-              class="input"
-              type="password"
-              autocomplete="off"
-              required
-              value={password}
-              onInput={(event) => setPassword(event.currentTarget.value)}
-            />
-          )}
-        </Field>
+          inputRef={focusOnce}
+          type="password"
+          autocomplete="off"
+          required
+          value={password}
+          onInput={setPassword}
+        />
         <div class="row end">
           <button type="submit" class="button primary">
             Connect

@@ -4,9 +4,11 @@ import { api } from '../core/api.ts';
 import { policyRevision } from '../core/live.ts';
 import { getResources, textOf } from '../core/resources.ts';
 import { session } from '../core/session.ts';
-import { ConfirmDialog } from '../ui/confirm-dialog.tsx';
-import { useAction, useLoad } from '../ui/load.ts';
-import { Dialog, Empty, Field, PageHead, Problem } from '../ui/parts.tsx';
+import { TextField } from '../ui/fields.tsx';
+import { ConfirmDialog, FormDialog } from '../ui/form-dialog.tsx';
+import { useLoad } from '../ui/load.ts';
+import { PageHead, Problem } from '../ui/parts.tsx';
+import { ACTIONS, RowButton, TablePanel } from '../ui/table-panel.tsx';
 
 type KeptLogin = KeptLoginsResponse['items'][number];
 
@@ -23,7 +25,7 @@ export function DesktopsPage() {
   const orphans = [...new Set(logins.map((one) => one.desktop).filter((name) => !names.has(name)))];
   const rows: { name: string; desktop?: ResourceMessage }[] = [
     ...registered.map((desktop) => ({ name: desktop.metadata.name, desktop })),
-    ...(desktops.data === undefined ? [] : orphans.map((name) => ({ name }))),
+    ...orphans.map((name) => ({ name })),
   ];
   return (
     <div class="page">
@@ -32,59 +34,41 @@ export function DesktopsPage() {
         about="Where the gateway keeps the password of a login, it signs in by itself: the user need not know it, and the browser never holds it."
       />
       <Problem error={desktops.error ?? kept.error} />
-      <section class="panel" aria-label="Desktops">
-        {rows.length === 0 ? (
-          <Empty>{desktops.data === undefined ? 'Loading…' : 'No desktop is registered.'}</Empty>
-        ) : (
-          <table class="cards">
-            <thead>
-              <tr>
-                <th scope="col">Desktop</th>
-                <th scope="col">Protocol</th>
-                <th scope="col">Address</th>
-                <th scope="col">Passwords kept for</th>
-                {editable && (
-                  <th scope="col">
-                    <span class="visually-hidden">Action</span>
-                  </th>
+      <TablePanel
+        label="Desktops"
+        columns={['Desktop', 'Protocol', 'Address', 'Passwords kept for', editable && ACTIONS]}
+        rows={desktops.data === undefined ? undefined : rows}
+        empty="No desktop is registered."
+      >
+        {({ name, desktop }) => (
+          <tr key={name}>
+            <th scope="row">
+              <span>{name}</span>
+            </th>
+            <td data-label="Protocol">
+              {desktop && <span class="tag">{textOf(desktop.spec, 'protocol') || 'rdp'}</span>}
+            </td>
+            <td data-label="Address" class="name">
+              {desktop === undefined ? <span class="quiet">not registered</span> : textOf(desktop.spec, 'addr')}
+            </td>
+            <td data-label="Passwords kept for">
+              <KeptLogins
+                logins={logins.filter((one) => one.desktop === name)}
+                onForget={editable ? setForgetting : undefined}
+              />
+            </td>
+            {editable && (
+              <td>
+                {desktop !== undefined && (
+                  <div class="row end">
+                    <RowButton text="Keep a password" about={`for ${name}`} onClick={() => setKeeping(name)} />
+                  </div>
                 )}
-              </tr>
-            </thead>
-            <tbody>
-              {rows.map(({ name, desktop }) => (
-                <tr key={name}>
-                  <th scope="row">
-                    <span>{name}</span>
-                  </th>
-                  <td data-label="Protocol">
-                    {desktop && <span class="tag">{textOf(desktop.spec, 'protocol') || 'rdp'}</span>}
-                  </td>
-                  <td data-label="Address" class="name">
-                    {desktop === undefined ? <span class="quiet">not registered</span> : textOf(desktop.spec, 'addr')}
-                  </td>
-                  <td data-label="Passwords kept for">
-                    <KeptLogins
-                      logins={logins.filter((one) => one.desktop === name)}
-                      onForget={editable ? setForgetting : undefined}
-                    />
-                  </td>
-                  {editable && (
-                    <td>
-                      {desktop !== undefined && (
-                        <div class="row end">
-                          <button type="button" class="button slim" onClick={() => setKeeping(name)}>
-                            Keep a password<span class="visually-hidden"> for {name}</span>
-                          </button>
-                        </div>
-                      )}
-                    </td>
-                  )}
-                </tr>
-              ))}
-            </tbody>
-          </table>
+              </td>
+            )}
+          </tr>
         )}
-      </section>
+      </TablePanel>
       {keeping !== undefined && (
         <PasswordForm
           desktop={keeping}
@@ -139,60 +123,27 @@ function PasswordForm(props: { desktop: string; onClose: () => void; onDone: () 
   const { desktop, onClose, onDone } = props;
   const [login, setLogin] = useState('');
   const [password, setPassword] = useState('');
-  const action = useAction();
   return (
-    <Dialog title={`Keep a password for ${desktop}`} onClose={onClose}>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          action.run(async () => {
-            const request: KeepPasswordRequest = { desktop, login, password };
-            await api('POST', '/desktop-passwords', request);
-            onDone();
-          });
-        }}
-      >
-        <Field label="Login">
-          {(ids) => (
-            <input
-              {...ids}
-              class="input"
-              required
-              autocapitalize="none"
-              autocomplete="off"
-              spellcheck={false}
-              value={login}
-              onInput={(event) => setLogin(event.currentTarget.value)}
-            />
-          )}
-        </Field>
-        <Field
-          label="Password"
-          hint="Kept encrypted, never shown again, and sent only to the address that the desktop has now."
-        >
-          {(ids) => (
-            <input
-              {...ids}
-              class="input"
-              type="password"
-              autocomplete="new-password"
-              required
-              value={password}
-              onInput={(event) => setPassword(event.currentTarget.value)}
-            />
-          )}
-        </Field>
-        <Problem error={action.error} />
-        <div class="row end">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary" disabled={action.busy}>
-            Keep
-          </button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title={`Keep a password for ${desktop}`}
+      action="Keep"
+      onClose={onClose}
+      run={async () => {
+        const request: KeepPasswordRequest = { desktop, login, password };
+        await api('POST', '/desktop-passwords', request);
+        onDone();
+      }}
+    >
+      <TextField label="Login" verbatim autocomplete="off" required value={login} onInput={setLogin} />
+      <TextField
+        label="Password"
+        hint="Kept encrypted, never shown again, and sent only to the address that the desktop has now."
+        type="password"
+        autocomplete="new-password"
+        required
+        value={password}
+        onInput={setPassword}
+      />
+    </FormDialog>
   );
 }

@@ -6,8 +6,9 @@ import { api } from '../core/api.ts';
 import { moment } from '../core/format.ts';
 import { navigate } from '../core/router.tsx';
 import { signedIn } from '../core/session.ts';
+import { TextField } from '../ui/fields.tsx';
 import { useAction, useLoad } from '../ui/load.ts';
-import { CopyButton, Field, Problem } from '../ui/parts.tsx';
+import { CopyButton, Problem } from '../ui/parts.tsx';
 import { MIN_PASSWORD_LENGTH, PasswordStrength } from '../ui/password-strength.tsx';
 
 type RegistrationOptions = Parameters<typeof startRegistration>[0]['optionsJSON'];
@@ -83,33 +84,25 @@ function AcceptForm({ token, invitation }: { token: string; invitation: Invitati
         tabIndex={-1}
         aria-hidden="true"
       />
-      <Field label="New password" hint={`At least ${MIN_PASSWORD_LENGTH} characters`}>
-        {(ids) => (
-          <input
-            {...ids}
-            class="input"
-            type="password"
-            autocomplete="new-password"
-            required
-            value={password}
-            onInput={(event) => setPassword(event.currentTarget.value)}
-          />
-        )}
-      </Field>
+      <TextField
+        label="New password"
+        hint={`At least ${MIN_PASSWORD_LENGTH} characters`}
+        type="password"
+        autocomplete="new-password"
+        required
+        value={password}
+        onInput={setPassword}
+      />
       <PasswordStrength password={password} user={user} />
-      <Field label="The same again" {...(mismatch ? { problem: 'The two passwords differ.' } : {})}>
-        {(ids) => (
-          <input
-            {...ids}
-            class="input"
-            type="password"
-            autocomplete="new-password"
-            required
-            value={again}
-            onInput={(event) => setAgain(event.currentTarget.value)}
-          />
-        )}
-      </Field>
+      <TextField
+        label="The same again"
+        problem={mismatch ? 'The two passwords differ.' : undefined}
+        type="password"
+        autocomplete="new-password"
+        required
+        value={again}
+        onInput={setAgain}
+      />
       {secondFactor === 'on' && otpUri !== undefined && (
         <fieldset class="tabs-field">
           <legend class="visually-hidden">Second factor</legend>
@@ -149,20 +142,16 @@ function EnrolCode({ uri, otp, setOtp }: { uri: string; otp: string; setOtp: (ot
           <code>{secret.replace(/(.{4})(?=.)/g, '$1 ')}</code>
           <CopyButton text={secret} label="Copy key" />
         </div>
-        <Field label="Code of your authenticator">
-          {(ids) => (
-            <input
-              {...ids}
-              class="input mono"
-              inputMode="numeric"
-              autocomplete="one-time-code"
-              maxLength={16}
-              required
-              value={otp}
-              onInput={(event) => setOtp(event.currentTarget.value)}
-            />
-          )}
-        </Field>
+        <TextField
+          label="Code of your authenticator"
+          mono
+          inputMode="numeric"
+          autocomplete="one-time-code"
+          maxLength={16}
+          required
+          value={otp}
+          onInput={setOtp}
+        />
       </div>
     </div>
   );

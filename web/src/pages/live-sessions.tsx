@@ -4,9 +4,11 @@ import { api } from '../core/api.ts';
 import { clock, count, sinceText } from '../core/format.ts';
 import { liveSessions } from '../core/live.ts';
 import { session } from '../core/session.ts';
-import { useAction } from '../ui/load.ts';
-import { Dialog, Empty, Field, PageHead, Problem } from '../ui/parts.tsx';
+import { Filters, SelectField, TextField } from '../ui/fields.tsx';
+import { FormDialog } from '../ui/form-dialog.tsx';
+import { PageHead } from '../ui/parts.tsx';
 import { Drain, LimitCell, Sparkline } from '../ui/session-parts.tsx';
+import { ACTIONS, Figures, RowButton, TablePanel } from '../ui/table-panel.tsx';
 
 type Order = 'ends' | 'user' | 'target' | 'started';
 
@@ -16,6 +18,12 @@ const ORDERS: Readonly<Record<Order, (a: LiveSessionMessage, b: LiveSessionMessa
   target: (a, b) => a.target.displayName.localeCompare(b.target.displayName) || a.startedAtMs - b.startedAtMs,
   started: (a, b) => b.startedAtMs - a.startedAtMs,
 };
+const ORDER_NAMES = [
+  ['started', 'Newest first'],
+  ['ends', 'Ending first'],
+  ['user', 'By user'],
+  ['target', 'By target'],
+] as const;
 /** More rows than this would only slow the page down; the search finds the rest. */
 const MAX_ROWS = 500;
 
@@ -34,88 +42,33 @@ export function LiveSessionsPage() {
   return (
     <div class="page">
       <PageHead title="Live sessions" about="Who is connected to what, and when the idle policy will end it." />
-      <dl class="figures">
-        <div>
-          <dt>Open</dt>
-          <dd>{all?.length ?? '–'}</dd>
-        </div>
-        <div>
-          <dt>About to end</dt>
-          <dd class={warned > 0 ? 'warn' : ''}>{all === undefined ? '–' : warned}</dd>
-        </div>
-        <div>
-          <dt>Without a limit</dt>
-          <dd class={unlimited > 0 ? 'warn' : ''}>{all === undefined ? '–' : unlimited}</dd>
-        </div>
-        <div>
-          <dt>People</dt>
-          <dd>{all === undefined ? '–' : new Set(all.map((one) => one.user)).size}</dd>
-        </div>
-      </dl>
-      <search class="filters">
-        <Field label="Search" grow>
-          {(ids) => (
-            <input
-              {...ids}
-              class="input"
-              type="search"
-              placeholder="User, target, address or id"
-              value={search}
-              onInput={(event) => setSearch(event.currentTarget.value)}
-            />
-          )}
-        </Field>
-        <Field label="Order">
-          {(ids) => (
-            <select
-              {...ids}
-              class="input"
-              value={order}
-              onChange={(event) => setOrder(event.currentTarget.value as Order)}
-            >
-              <option value="started">Newest first</option>
-              <option value="ends">Ending first</option>
-              <option value="user">By user</option>
-              <option value="target">By target</option>
-            </select>
-          )}
-        </Field>
-      </search>
-      <section class="panel" aria-label="Sessions">
-        {shown.length === 0 ? (
-          <Empty>
-            {all === undefined ? 'Loading…' : all.length === 0 ? 'Nobody is connected.' : 'Nothing matches.'}
-          </Empty>
-        ) : (
-          <div class="scroll">
-            <table class="cards">
-              <thead>
-                <tr>
-                  <th scope="col">Who</th>
-                  <th scope="col">Target</th>
-                  <th scope="col">Since</th>
-                  <th scope="col">Activity</th>
-                  <th scope="col" class="number">
-                    Idle for
-                  </th>
-                  <th scope="col">Ends in</th>
-                  <th scope="col">Limit</th>
-                  {mayEnd && (
-                    <th scope="col">
-                      <span class="visually-hidden">Action</span>
-                    </th>
-                  )}
-                </tr>
-              </thead>
-              <tbody>
-                {shown.map((one) => (
-                  <Row key={one.id} one={one} {...(mayEnd ? { onEnd: () => setEnding(one) } : {})} />
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
-      </section>
+      <Figures
+        items={[
+          ['Open', all?.length ?? '–'],
+          ['About to end', all === undefined ? '–' : warned, warned > 0 ? 'warn' : ''],
+          ['Without a limit', all === undefined ? '–' : unlimited, unlimited > 0 ? 'warn' : ''],
+          ['People', all === undefined ? '–' : new Set(all.map((one) => one.user)).size],
+        ]}
+      />
+      <Filters>
+        <TextField
+          label="Search"
+          grow
+          type="search"
+          placeholder="User, target, address or id"
+          value={search}
+          onInput={setSearch}
+        />
+        <SelectField label="Order" value={order} choices={ORDER_NAMES} onChange={setOrder} />
+      </Filters>
+      <TablePanel
+        label="Sessions"
+        columns={['Who', 'Target', 'Since', 'Activity', { figures: 'Idle for' }, 'Ends in', 'Limit', mayEnd && ACTIONS]}
+        rows={all === undefined ? undefined : shown}
+        empty={all?.length === 0 ? 'Nobody is connected.' : 'Nothing matches.'}
+      >
+        {(one) => <Row key={one.id} one={one} {...(mayEnd ? { onEnd: () => setEnding(one) } : {})} />}
+      </TablePanel>
       {found.length > shown.length && (
         <p class="quiet">{count(found.length - shown.length, 'more session')} match; narrow the search to see them.</p>
       )}
@@ -158,13 +111,14 @@ function Row({ one, onEnd }: { one: LiveSessionMessage; onEnd?: () => void }) {
       </td>
       {onEnd !== undefined && (
         <td>
-          <button type="button" class="button slim danger" onClick={onEnd}>
-            End…
-            <span class="visually-hidden">
-              {' '}
-              the session of {one.user} on {one.target.displayName}
-            </span>
-          </button>
+          <div class="row end">
+            <RowButton
+              text="End…"
+              about={`the session of ${one.user} on ${one.target.displayName}`}
+              danger
+              onClick={onEnd}
+            />
+          </div>
         </td>
       )}
     </tr>
@@ -173,53 +127,37 @@ function Row({ one, onEnd }: { one: LiveSessionMessage; onEnd?: () => void }) {
 
 function EndDialog({ one, onClose }: { one: LiveSessionMessage; onClose: () => void }) {
   const [message, setMessage] = useState('');
-  const action = useAction();
   return (
-    <Dialog title="End this session?" onClose={onClose}>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          action.run(async () => {
-            await api('POST', `/sessions/${one.id}/kill`, { message });
-            onClose();
-          });
-        }}
-      >
-        <dl class="facts">
-          <dt>User</dt>
-          <dd>{one.user}</dd>
-          <dt>Target</dt>
-          <dd>
-            {one.login}@{one.target.displayName}
-          </dd>
-          <dt>From</dt>
-          <dd>{one.clientAddr}</dd>
-          <dt>Session</dt>
-          <dd class="mono">{one.id}</dd>
-        </dl>
-        <Field label="Message to the user" hint="Shown in the session with your name; may be empty">
-          {(ids) => (
-            <input
-              {...ids}
-              class="input"
-              maxLength={400}
-              value={message}
-              onInput={(event) => setMessage(event.currentTarget.value)}
-            />
-          )}
-        </Field>
-        <Problem error={action.error} />
-        <div class="row end">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button danger" disabled={action.busy}>
-            End session
-          </button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="End this session?"
+      action="End session"
+      danger
+      onClose={onClose}
+      run={async () => {
+        await api('POST', `/sessions/${one.id}/kill`, { message });
+        onClose();
+      }}
+    >
+      <dl class="facts">
+        <dt>User</dt>
+        <dd>{one.user}</dd>
+        <dt>Target</dt>
+        <dd>
+          {one.login}@{one.target.displayName}
+        </dd>
+        <dt>From</dt>
+        <dd>{one.clientAddr}</dd>
+        <dt>Session</dt>
+        <dd class="mono">{one.id}</dd>
+      </dl>
+      <TextField
+        label="Message to the user"
+        hint="Shown in the session with your name; may be empty"
+        maxLength={400}
+        value={message}
+        onInput={setMessage}
+      />
+    </FormDialog>
   );
 }
 

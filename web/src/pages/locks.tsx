@@ -5,10 +5,12 @@ import { moment } from '../core/format.ts';
 import { policyRevision } from '../core/live.ts';
 import { deleteResource, getResources, textOf } from '../core/resources.ts';
 import { session } from '../core/session.ts';
-import { ConfirmDialog } from '../ui/confirm-dialog.tsx';
 import { DurationField, durationProblem } from '../ui/duration-field.tsx';
-import { useAction, useLoad } from '../ui/load.ts';
-import { Dialog, Empty, Field, PageHead, Problem } from '../ui/parts.tsx';
+import { SelectField, TextField } from '../ui/fields.tsx';
+import { ConfirmDialog, FormDialog } from '../ui/form-dialog.tsx';
+import { useLoad } from '../ui/load.ts';
+import { PageHead, Problem } from '../ui/parts.tsx';
+import { ACTIONS, RowButton, TablePanel } from '../ui/table-panel.tsx';
 
 const TARGETS = [
   ['user', 'User'],
@@ -35,50 +37,38 @@ export function LocksPage() {
         )}
       </PageHead>
       <Problem error={locks.error} />
-      <section class="panel" aria-label="Locks">
-        {locks.data === undefined || locks.data.length === 0 ? (
-          <Empty>{locks.data === undefined ? 'Loading…' : 'Nothing is locked.'}</Empty>
-        ) : (
-          <table class="cards">
-            <thead>
-              <tr>
-                <th scope="col">What</th>
-                <th scope="col">Message</th>
-                <th scope="col">Until</th>
-                <th scope="col">By</th>
-                {editable && (
-                  <th scope="col">
-                    <span class="visually-hidden">Action</span>
-                  </th>
-                )}
-              </tr>
-            </thead>
-            <tbody>
-              {locks.data.map((lock) => {
-                const target = Object.entries((lock.spec['target'] ?? {}) as Readonly<Record<string, string>>);
-                const expires = textOf(lock.spec, 'expires');
-                return (
-                  <tr key={lock.metadata.name}>
-                    <th scope="row">
-                      <span>{target.map(([kind, name]) => `${kind} ${name}`).join(', ')}</span>
-                    </th>
-                    <td data-label="Message">{textOf(lock.spec, 'message')}</td>
-                    <td data-label="Until">{expires === '' ? 'removed by hand' : moment(Date.parse(expires))}</td>
-                    <td data-label="By">{textOf(lock.spec, 'created_by')}</td>
-                    {editable && (
-                      <td>
-                        <button type="button" class="button slim" onClick={() => setRemoving(lock.metadata.name)}>
-                          Unlock<span class="visually-hidden"> {target.map(([, name]) => name).join(', ')}</span>
-                        </button>
-                      </td>
-                    )}
-                  </tr>
-                );
-              })}
-            </tbody>
-          </table>
-        )}
-      </section>
+      <TablePanel
+        label="Locks"
+        columns={['What', 'Message', 'Until', 'By', editable && ACTIONS]}
+        rows={locks.data}
+        empty="Nothing is locked."
+      >
+        {(lock) => {
+          const target = Object.entries((lock.spec['target'] ?? {}) as Readonly<Record<string, string>>);
+          const expires = textOf(lock.spec, 'expires');
+          return (
+            <tr key={lock.metadata.name}>
+              <th scope="row">
+                <span>{target.map(([kind, name]) => `${kind} ${name}`).join(', ')}</span>
+              </th>
+              <td data-label="Message">{textOf(lock.spec, 'message')}</td>
+              <td data-label="Until">{expires === '' ? 'removed by hand' : moment(Date.parse(expires))}</td>
+              <td data-label="By">{textOf(lock.spec, 'created_by')}</td>
+              {editable && (
+                <td>
+                  <div class="row end">
+                    <RowButton
+                      text="Unlock"
+                      about={target.map(([, name]) => name).join(', ')}
+                      onClick={() => setRemoving(lock.metadata.name)}
+                    />
+                  </div>
+                </td>
+              )}
+            </tr>
+          );
+        }}
+      </TablePanel>
       {making && (
         <LockForm
           onClose={() => setMaking(false)}
@@ -106,72 +96,34 @@ export function LocksPage() {
 }
 
 function LockForm({ onClose, onDone }: { onClose: () => void; onDone: () => void }) {
-  const [kind, setKind] = useState<string>('user');
+  const [kind, setKind] = useState<(typeof TARGETS)[number][0]>('user');
   const [name, setName] = useState('');
   const [message, setMessage] = useState('');
   const [ttl, setTtl] = useState('');
-  const action = useAction();
   const valid = name !== '' && durationProblem(ttl) === undefined;
   return (
-    <Dialog title="New lock" onClose={onClose}>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (!valid) return;
-          action.run(async () => {
-            const ttlMs = ttl.trim() === '' ? 0 : parseDuration(ttl.trim());
-            await api('POST', '/locks', {
-              target: { [kind]: name },
-              ...(message === '' ? {} : { message }),
-              ...(ttlMs === 0 ? {} : { ttlMs }),
-            });
-            onDone();
-          });
-        }}
-      >
-        <div class="settings">
-          <Field label="What">
-            {(ids) => (
-              <select {...ids} class="input" value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
-                {TARGETS.map(([value, label]) => (
-                  <option key={value} value={value}>
-                    {label}
-                  </option>
-                ))}
-              </select>
-            )}
-          </Field>
-          <Field label="Name">
-            {(ids) => (
-              <input
-                {...ids}
-                class="input"
-                required
-                autocapitalize="none"
-                spellcheck={false}
-                value={name}
-                onInput={(event) => setName(event.currentTarget.value)}
-              />
-            )}
-          </Field>
-        </div>
-        <Field label="Message" hint="Shown to whom it concerns">
-          {(ids) => (
-            <input {...ids} class="input" value={message} onInput={(event) => setMessage(event.currentTarget.value)} />
-          )}
-        </Field>
-        <DurationField label="For how long" hint="empty: until it is removed" value={ttl} onInput={setTtl} />
-        <Problem error={action.error} />
-        <div class="row end">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button danger" disabled={action.busy || !valid}>
-            Lock
-          </button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="New lock"
+      action="Lock"
+      danger
+      valid={valid}
+      onClose={onClose}
+      run={async () => {
+        const ttlMs = ttl.trim() === '' ? 0 : parseDuration(ttl.trim());
+        await api('POST', '/locks', {
+          target: { [kind]: name },
+          ...(message === '' ? {} : { message }),
+          ...(ttlMs === 0 ? {} : { ttlMs }),
+        });
+        onDone();
+      }}
+    >
+      <div class="settings">
+        <SelectField label="What" value={kind} choices={TARGETS} onChange={setKind} />
+        <TextField label="Name" verbatim required value={name} onInput={setName} />
+      </div>
+      <TextField label="Message" hint="Shown to whom it concerns" value={message} onInput={setMessage} />
+      <DurationField label="For how long" hint="empty: until it is removed" value={ttl} onInput={setTtl} />
+    </FormDialog>
   );
 }

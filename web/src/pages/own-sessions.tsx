@@ -6,8 +6,9 @@ import { count, limit, moment, sinceText } from '../core/format.ts';
 import { liveSessions } from '../core/live.ts';
 import { session, signOutEverywhere } from '../core/session.ts';
 import { useAction, useLoad } from '../ui/load.ts';
-import { Empty, PageHead, Problem } from '../ui/parts.tsx';
+import { PageHead, Problem } from '../ui/parts.tsx';
 import { Drain, LimitCell } from '../ui/session-parts.tsx';
+import { ACTIONS, RowButton, TablePanel } from '../ui/table-panel.tsx';
 
 /** One's own live sessions, and the browsers one is signed in with. */
 export function OwnSessionsPage() {
@@ -23,34 +24,15 @@ export function OwnSessionsPage() {
             : `Your sessions end after ${limit(policy.timeoutMs)} without activity (${policy.timeoutSource}).`
         }
       />
-      <section class="panel" aria-labelledby="own">
-        <div class="panel-head">
-          <h2 id="own">Open now</h2>
-          <span class="quiet small">{own === undefined ? '' : count(own.length, 'session')}</span>
-        </div>
-        {own === undefined || own.length === 0 ? (
-          <Empty>{own === undefined ? 'Loading…' : 'You have no open session.'}</Empty>
-        ) : (
-          <table class="cards">
-            <thead>
-              <tr>
-                <th scope="col">Target</th>
-                <th scope="col">Since</th>
-                <th scope="col">Ends in</th>
-                <th scope="col">Limit</th>
-                <th scope="col">
-                  <span class="visually-hidden">Action</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {own.map((one) => (
-                <OwnSession key={one.id} one={one} />
-              ))}
-            </tbody>
-          </table>
-        )}
-      </section>
+      <TablePanel
+        label="Open now"
+        head={<span class="quiet small">{own === undefined ? '' : count(own.length, 'session')}</span>}
+        columns={['Target', 'Since', 'Ends in', 'Limit', ACTIONS]}
+        rows={own}
+        empty="You have no open session."
+      >
+        {(one) => <OwnSession key={one.id} one={one} />}
+      </TablePanel>
       <Browsers />
     </div>
   );
@@ -73,14 +55,15 @@ function OwnSession({ one }: { one: LiveSessionMessage }) {
         <LimitCell session={one} />
       </td>
       <td>
-        <button
-          type="button"
-          class="button slim danger"
-          disabled={action.busy}
-          onClick={() => action.run(async () => void (await api('POST', `/sessions/${one.id}/kill`, {})))}
-        >
-          End<span class="visually-hidden"> the session on {one.target.displayName}</span>
-        </button>
+        <div class="row end">
+          <RowButton
+            text="End"
+            about={`the session on ${one.target.displayName}`}
+            danger
+            disabled={action.busy}
+            onClick={() => action.run(async () => void (await api('POST', `/sessions/${one.id}/kill`, {})))}
+          />
+        </div>
         <Problem error={action.error} />
       </td>
     </tr>
@@ -93,58 +76,60 @@ function Browsers() {
   const [asking, setAsking] = useState(false);
   const { idle } = session.value!;
   return (
-    <section class="panel" aria-labelledby="browsers">
-      <div class="panel-head">
-        <h2 id="browsers">Signed in with</h2>
-        {asking ? (
-          <div class="row">
-            <span class="small">Every browser is signed out, this one too; its terminals and desktops end.</span>
-            <button
-              type="button"
-              class="button slim danger"
-              disabled={action.busy}
-              onClick={() => action.run(signOutEverywhere)}
-            >
-              Sign out everywhere now
-            </button>
-            <button type="button" class="button slim" onClick={() => setAsking(false)}>
-              Cancel
-            </button>
-          </div>
-        ) : (
-          <button type="button" class="button slim" onClick={() => setAsking(true)}>
-            Sign out everywhere
-          </button>
-        )}
-      </div>
+    <>
       <Problem error={action.error ?? browsers.error} />
-      {browsers.data !== undefined && (
-        <table class="cards">
-          <thead>
-            <tr>
-              <th scope="col">Browser</th>
-              <th scope="col">Address</th>
-              <th scope="col">Signed in</th>
-              <th scope="col">Good until</th>
-              <th scope="col">
-                <span class="visually-hidden">Action</span>
+      <TablePanel
+        label="Signed in with"
+        head={
+          asking ? (
+            <div class="row">
+              <span class="small">Every browser is signed out, this one too; its terminals and desktops end.</span>
+              <button
+                type="button"
+                class="button slim danger"
+                disabled={action.busy}
+                onClick={() => action.run(signOutEverywhere)}
+              >
+                Sign out everywhere now
+              </button>
+              <button type="button" class="button slim" onClick={() => setAsking(false)}>
+                Cancel
+              </button>
+            </div>
+          ) : (
+            <button type="button" class="button slim" onClick={() => setAsking(true)}>
+              Sign out everywhere
+            </button>
+          )
+        }
+        columns={['Browser', 'Address', 'Signed in', 'Good until', ACTIONS]}
+        rows={browsers.data?.browsers}
+        empty="No browser is signed in."
+        foot={
+          idle.timeoutMs > 0 && (
+            <p class="panel-body quiet small">
+              A browser is signed out after {limit(idle.timeoutMs)} without activity in any of its tabs
+              (web_idle_timeout).
+            </p>
+          )
+        }
+      >
+        {(browser) => {
+          const name = browser.id.slice(0, 8);
+          return (
+            <tr key={browser.id}>
+              <th scope="row">
+                <span>{browser.current ? 'This browser' : `Another (${name})`}</span>
               </th>
-            </tr>
-          </thead>
-          <tbody>
-            {browsers.data.browsers.map((browser) => (
-              <tr key={browser.id}>
-                <th scope="row">
-                  <span>{browser.current ? 'This browser' : `Another (${browser.id.slice(0, 8)})`}</span>
-                </th>
-                <td data-label="Address">{browser.clientIp}</td>
-                <td data-label="Signed in">{moment(browser.createdAtMs)}</td>
-                <td data-label="Good until">{moment(browser.expiresAtMs)}</td>
-                <td>
-                  {!browser.current && (
-                    <button
-                      type="button"
-                      class="button slim"
+              <td data-label="Address">{browser.clientIp}</td>
+              <td data-label="Signed in">{moment(browser.createdAtMs)}</td>
+              <td data-label="Good until">{moment(browser.expiresAtMs)}</td>
+              <td>
+                {!browser.current && (
+                  <div class="row end">
+                    <RowButton
+                      text="Sign out"
+                      about={`browser ${name}`}
                       disabled={action.busy}
                       onClick={() =>
                         action.run(async () => {
@@ -152,21 +137,14 @@ function Browsers() {
                           browsers.reload();
                         })
                       }
-                    >
-                      Sign out<span class="visually-hidden"> browser {browser.id.slice(0, 8)}</span>
-                    </button>
-                  )}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
-      {idle.timeoutMs > 0 && (
-        <p class="panel-body quiet small">
-          A browser is signed out after {limit(idle.timeoutMs)} without activity in any of its tabs (web_idle_timeout).
-        </p>
-      )}
-    </section>
+                    />
+                  </div>
+                )}
+              </td>
+            </tr>
+          );
+        }}
+      </TablePanel>
+    </>
   );
 }

@@ -5,9 +5,11 @@ import { limit, moment } from '../core/format.ts';
 import { query, setQuery } from '../core/router.tsx';
 import { session } from '../core/session.ts';
 import { BarChart, Legend } from '../ui/charts.tsx';
+import { Filters, SelectField, TextField } from '../ui/fields.tsx';
 import { useAction, useLoad } from '../ui/load.ts';
-import { Empty, Field, PageHead, Problem } from '../ui/parts.tsx';
+import { PageHead, Problem } from '../ui/parts.tsx';
 import { CAUSE_GROUPS, causesOverTime, endText, idleAgainstLimit, latenessBars } from '../ui/report-data.ts';
+import { Figures, TablePanel } from '../ui/table-panel.tsx';
 
 const PERIODS = [
   ['24h', 'Last day'],
@@ -15,6 +17,7 @@ const PERIODS = [
   ['30d', 'Last 30 days'],
   ['90d', 'Last 90 days'],
 ] as const;
+const CHOICES = [...PERIODS, ['dates', 'Between two dates'] as const];
 const MAX_ROWS = 1_000;
 
 /** The evidence that idle sessions end when they should. */
@@ -54,55 +57,20 @@ export function ReportPage() {
           Text
         </button>
       </PageHead>
-      <div class="filters no-print">
-        <Field label="Period">
-          {(ids) => (
-            <select
-              {...ids}
-              class="input"
-              value={preset ? from : 'dates'}
-              onChange={(event) => {
-                const { value } = event.currentTarget;
-                if (value !== 'dates') setQuery({ from: value });
-                else setQuery({ from: daysAgo(30), to: daysAgo(-1) });
-              }}
-            >
-              {PERIODS.map(([value, name]) => (
-                <option key={value} value={value}>
-                  {name}
-                </option>
-              ))}
-              <option value="dates">Between two dates</option>
-            </select>
-          )}
-        </Field>
+      <Filters>
+        <SelectField<string>
+          label="Period"
+          value={preset ? from : 'dates'}
+          choices={CHOICES}
+          onChange={(value) => setQuery(value === 'dates' ? { from: daysAgo(30), to: daysAgo(-1) } : { from: value })}
+        />
         {!preset && (
           <>
-            <Field label="From">
-              {(ids) => (
-                <input
-                  {...ids}
-                  class="input"
-                  type="date"
-                  value={from}
-                  onChange={(event) => setQuery({ from: event.currentTarget.value, to })}
-                />
-              )}
-            </Field>
-            <Field label="Before">
-              {(ids) => (
-                <input
-                  {...ids}
-                  class="input"
-                  type="date"
-                  value={to}
-                  onChange={(event) => setQuery({ from, to: event.currentTarget.value })}
-                />
-              )}
-            </Field>
+            <TextField label="From" type="date" value={from} onInput={(value) => setQuery({ from: value, to })} />
+            <TextField label="Before" type="date" value={to} onInput={(value) => setQuery({ from, to: value })} />
           </>
         )}
-      </div>
+      </Filters>
       <Problem error={report.error ?? exporting.error} />
       {report.data !== undefined && <Report report={report.data} />}
     </div>
@@ -118,43 +86,24 @@ function Report({ report }: { report: IdleReport }) {
   const ms = (value: number) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
   return (
     <>
-      <dl class="figures">
-        <div>
-          <dt>Sessions</dt>
-          <dd>{totals.sessions}</dd>
-        </div>
-        <div>
-          <dt>Ended for idleness</dt>
-          <dd>{totals.endedForIdleness}</dd>
-        </div>
-        <div>
-          <dt>Idle for longer than allowed</dt>
-          <dd class={totals.over > 0 ? 'bad' : ''}>{totals.over}</dd>
-        </div>
-        <div>
-          <dt>Without a limit</dt>
-          <dd class={totals.noLimit > 0 ? 'warn' : ''}>{totals.noLimit}</dd>
-        </div>
-        <div>
-          <dt>Cut late by, median</dt>
-          <dd>{lateness === null ? '–' : ms(lateness.medianMs)}</dd>
-        </div>
-        <div>
-          <dt>99th percentile</dt>
-          <dd>{lateness === null ? '–' : ms(lateness.p99Ms)}</dd>
-        </div>
-        <div>
-          <dt>Most</dt>
-          <dd>{lateness === null ? '–' : ms(lateness.maxMs)}</dd>
-        </div>
-      </dl>
+      <Figures
+        items={[
+          ['Sessions', totals.sessions],
+          ['Ended for idleness', totals.endedForIdleness],
+          ['Idle for longer than allowed', totals.over, totals.over > 0 ? 'bad' : ''],
+          ['Without a limit', totals.noLimit, totals.noLimit > 0 ? 'warn' : ''],
+          ['Cut late by, median', lateness === null ? '–' : ms(lateness.medianMs)],
+          ['99th percentile', lateness === null ? '–' : ms(lateness.p99Ms)],
+          ['Most', lateness === null ? '–' : ms(lateness.maxMs)],
+        ]}
+      />
       <section class="panel" aria-labelledby="over-time">
         <div class="panel-head">
           <h2 id="over-time">How sessions ended, over time</h2>
           <Legend items={CAUSE_GROUPS.map(([className, name]) => [className, name] as const)} />
         </div>
         <div class="panel-body">
-          <BarChart broad title="Sessions by the time and the cause of their end" bars={causesOverTime(report)} />
+          <BarChart title="Sessions by the time and the cause of their end" bars={causesOverTime(report)} />
         </div>
       </section>
       <div class="two">
@@ -200,43 +149,31 @@ function Settings({ report }: { report: IdleReport }) {
     })),
   ];
   return (
-    <section class="panel long" aria-labelledby="settings">
-      <div class="panel-head">
-        <h2 id="settings">Settings in force</h2>
-      </div>
-      {records.length === 0 ? (
-        <Empty>No setting of idleness was in force or changed.</Empty>
-      ) : (
-        <table class="cards">
-          <thead>
-            <tr>
-              <th scope="col">Where</th>
-              <th scope="col">From</th>
-              <th scope="col">By</th>
-              <th scope="col">Settings</th>
-            </tr>
-          </thead>
-          <tbody>
-            {records.map((record) => (
-              <tr key={`${record.source} ${record.when} ${JSON.stringify(record.settings)}`}>
-                <th scope="row">
-                  <span>{record.source}</span>
-                </th>
-                <td data-label="From" class="nowrap">
-                  {record.when}
-                </td>
-                <td data-label="By">{record.by}</td>
-                <td data-label="Settings" class="mono">
-                  {Object.entries(record.settings)
-                    .map(([name, value]) => `${name}=${value}`)
-                    .join('  ') || 'none'}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+    <TablePanel
+      label="Settings in force"
+      head={null}
+      long
+      columns={['Where', 'From', 'By', 'Settings']}
+      rows={records}
+      empty="No setting of idleness was in force or changed."
+    >
+      {(record) => (
+        <tr key={`${record.source} ${record.when} ${JSON.stringify(record.settings)}`}>
+          <th scope="row">
+            <span>{record.source}</span>
+          </th>
+          <td data-label="From" class="nowrap">
+            {record.when}
+          </td>
+          <td data-label="By">{record.by}</td>
+          <td data-label="Settings" class="mono">
+            {Object.entries(record.settings)
+              .map(([name, value]) => `${name}=${value}`)
+              .join('  ') || 'none'}
+          </td>
+        </tr>
       )}
-    </section>
+    </TablePanel>
   );
 }
 
@@ -256,53 +193,39 @@ function Sessions({ sessions }: { sessions: readonly ReportedSession[] }) {
       order.indexOf(a.verdict) - order.indexOf(b.verdict) || (b.startedAt ?? '').localeCompare(a.startedAt ?? ''),
   );
   return (
-    <section class="panel long" aria-labelledby="sessions">
-      <div class="panel-head">
-        <h2 id="sessions">Sessions</h2>
-        {sorted.length > MAX_ROWS && <span class="quiet small">the first {MAX_ROWS}; the CSV has all</span>}
-      </div>
-      {sorted.length === 0 ? (
-        <Empty>There was no session in this period.</Empty>
-      ) : (
-        <table class="cards">
-          <thead>
-            <tr>
-              <th scope="col">User</th>
-              <th scope="col">Target</th>
-              <th scope="col">Started</th>
-              <th scope="col">End</th>
-              <th scope="col">Limit</th>
-              <th scope="col">Longest idle</th>
-              <th scope="col">Verdict</th>
-            </tr>
-          </thead>
-          <tbody>
-            {sorted.slice(0, MAX_ROWS).map((one) => (
-              <tr key={one.sid}>
-                <th scope="row">
-                  <span>{one.user}</span>
-                </th>
-                <td data-label="Target" class="name">
-                  <span>
-                    {one.login}@{one.target} <span class="tag">{one.protocol}</span>
-                  </span>
-                </td>
-                <td data-label="Started">{one.startedAt === null ? '–' : moment(Date.parse(one.startedAt))}</td>
-                <td data-label="End">{endText(one)}</td>
-                <td data-label="Limit">
-                  {limit(one.idleTimeoutMs)} <span class="quiet small">{one.timeoutSource}</span>
-                </td>
-                <td data-label="Longest idle">
-                  {one.longestIdleMs === null ? '–' : `${Math.round(one.longestIdleMs / 100) / 10} s`}
-                </td>
-                <td data-label="Verdict">
-                  <span class={VERDICTS[one.verdict][0]}>{VERDICTS[one.verdict][1]}</span>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+    <TablePanel
+      label="Sessions"
+      head={sorted.length > MAX_ROWS && <span class="quiet small">the first {MAX_ROWS}; the CSV has all</span>}
+      long
+      columns={['User', 'Target', 'Started', 'End', 'Limit', 'Longest idle', 'Verdict']}
+      rows={sorted.slice(0, MAX_ROWS)}
+      empty="There was no session in this period."
+    >
+      {(one) => (
+        <tr key={one.sid}>
+          <th scope="row">
+            <span>{one.user}</span>
+          </th>
+          <td data-label="Target" class="name">
+            <span>
+              {one.login}@{one.target} <span class="tag">{one.protocol}</span>
+            </span>
+          </td>
+          <td data-label="Started">{one.startedAt === null ? '–' : moment(Date.parse(one.startedAt))}</td>
+          <td data-label="End">{endText(one)}</td>
+          <td data-label="Limit">
+            <span>
+              {limit(one.idleTimeoutMs)} <span class="quiet small">{one.timeoutSource}</span>
+            </span>
+          </td>
+          <td data-label="Longest idle">
+            {one.longestIdleMs === null ? '–' : `${Math.round(one.longestIdleMs / 100) / 10} s`}
+          </td>
+          <td data-label="Verdict">
+            <span class={VERDICTS[one.verdict][0]}>{VERDICTS[one.verdict][1]}</span>
+          </td>
+        </tr>
       )}
-    </section>
+    </TablePanel>
   );
 }

@@ -6,8 +6,9 @@ import { policyRevision } from '../core/live.ts';
 import { query, setQuery } from '../core/router.tsx';
 import { session } from '../core/session.ts';
 import { ConnectDialog } from '../ui/connect-dialog.tsx';
+import { Filters, SelectField, TextField } from '../ui/fields.tsx';
 import { useLoad } from '../ui/load.ts';
-import { Empty, Field, Labels, PageHead, Problem } from '../ui/parts.tsx';
+import { Empty, Labels, PageHead, Problem } from '../ui/parts.tsx';
 import { TargetActions } from '../ui/target-actions.tsx';
 
 const PATHS = ['nodes', 'desktops', 'databases', 'kube-clusters'] as const;
@@ -38,37 +39,22 @@ export function ResourcesPage() {
         title="Resources"
         about="What your roles let you reach. Connect here, or with the command for your own client."
       />
-      <search class="filters">
-        <Field label="Search" grow>
-          {(ids) => (
-            <input
-              {...ids}
-              class="input"
-              type="search"
-              placeholder="Name, address or label, such as env=prod"
-              value={search}
-              onInput={(event) => filter({ q: event.currentTarget.value })}
-            />
-          )}
-        </Field>
-        <Field label="Kind">
-          {(ids) => (
-            <select
-              {...ids}
-              class="input"
-              value={kind}
-              onChange={(event) => filter({ kind: event.currentTarget.value })}
-            >
-              <option value="">All</option>
-              {kinds.map((one) => (
-                <option key={one} value={one}>
-                  {kindName(one)}
-                </option>
-              ))}
-            </select>
-          )}
-        </Field>
-      </search>
+      <Filters>
+        <TextField
+          label="Search"
+          grow
+          type="search"
+          placeholder="Name, address or label, such as env=prod"
+          value={search}
+          onInput={(q) => filter({ q })}
+        />
+        <SelectField<string>
+          label="Kind"
+          value={kind}
+          choices={[['', 'All'], ...kinds.map((one) => [one, kindName(one)] as const)]}
+          onChange={(one) => filter({ kind: one })}
+        />
+      </Filters>
       <Problem error={targets.error} />
       <p class="visually-hidden" role="status">
         {targets.data === undefined ? 'Loading' : `${shown.length} of ${all.length} resources shown`}

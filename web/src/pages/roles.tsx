@@ -4,10 +4,11 @@ import type { ResourceMessage, WriteMode } from '../../../src/wire/api/messages.
 import { policyRevision } from '../core/live.ts';
 import { deleteResource, getResources } from '../core/resources.ts';
 import { session } from '../core/session.ts';
-import { ConfirmDialog } from '../ui/confirm-dialog.tsx';
+import { ConfirmDialog, FormDialog } from '../ui/form-dialog.tsx';
 import { useLoad } from '../ui/load.ts';
-import { Dialog, Empty, Field, PageHead, Problem } from '../ui/parts.tsx';
+import { Dialog, Field, PageHead, Problem } from '../ui/parts.tsx';
 import { ReviewDialog } from '../ui/review-dialog.tsx';
+import { ACTIONS, RowButton, TablePanel } from '../ui/table-panel.tsx';
 
 const TEMPLATE = {
   kind: 'role',
@@ -35,63 +36,42 @@ export function RolesPage() {
         )}
       </PageHead>
       <Problem error={roles.error} />
-      <section class="panel" aria-label="Roles">
-        {roles.data === undefined || roles.data.length === 0 ? (
-          <Empty>{roles.data === undefined ? 'Loading…' : 'There are no roles.'}</Empty>
-        ) : (
-          <table class="cards">
-            <thead>
-              <tr>
-                <th scope="col">Role</th>
-                <th scope="col">Allows</th>
-                <th scope="col">Denies</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {roles.data.map((role) => (
-                <tr key={role.metadata.name}>
-                  <th scope="row">
-                    <div>
-                      {role.metadata.name}
-                      <div class="quiet small">{role.metadata.description}</div>
-                    </div>
-                  </th>
-                  <td data-label="Allows">
-                    <Conditions side={role.spec['allow']} />
-                  </td>
-                  <td data-label="Denies">
-                    <Conditions side={role.spec['deny']} />
-                  </td>
-                  <td>
-                    <div class="row end">
-                      <button
-                        type="button"
-                        class="button slim"
-                        onClick={() => setEditing({ role, text: stringify(withoutRevision(role)) })}
-                      >
-                        {editable ? 'Edit' : 'Show'}
-                        <span class="visually-hidden"> {role.metadata.name}</span>
-                      </button>
-                      {editable && (
-                        <button
-                          type="button"
-                          class="button slim danger"
-                          onClick={() => setRemoving(role.metadata.name)}
-                        >
-                          Remove<span class="visually-hidden"> {role.metadata.name}</span>
-                        </button>
-                      )}
-                    </div>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        )}
-      </section>
+      <TablePanel
+        label="Roles"
+        columns={['Role', 'Allows', 'Denies', ACTIONS]}
+        rows={roles.data}
+        empty="There are no roles."
+      >
+        {(role) => {
+          const { name, description } = role.metadata;
+          return (
+            <tr key={name}>
+              <th scope="row">
+                <div>
+                  {name}
+                  <div class="quiet small">{description}</div>
+                </div>
+              </th>
+              <td data-label="Allows">
+                <Conditions side={role.spec['allow']} />
+              </td>
+              <td data-label="Denies">
+                <Conditions side={role.spec['deny']} />
+              </td>
+              <td>
+                <div class="row end">
+                  <RowButton
+                    text={editable ? 'Edit' : 'Show'}
+                    about={name}
+                    onClick={() => setEditing({ role, text: stringify(withoutRevision(role)) })}
+                  />
+                  {editable && <RowButton text="Remove" about={name} danger onClick={() => setRemoving(name)} />}
+                </div>
+              </td>
+            </tr>
+          );
+        }}
+      </TablePanel>
       {editing !== undefined && (
         <RoleEditor
           {...editing}
@@ -151,19 +131,13 @@ function RoleEditor(props: {
 }) {
   const { role, editable, onClose, onApplied } = props;
   const [text, setText] = useState(props.text);
-  const [error, setError] = useState<unknown>(undefined);
   const [reviewing, setReviewing] = useState<ResourceMessage | undefined>(undefined);
-  const review = () => {
-    try {
-      const parsed = parse(text) as ResourceMessage | null;
-      if (parsed?.kind !== 'role' || typeof parsed.metadata?.name !== 'string') {
-        throw new Error('This is no role: kind must be role, and metadata.name its name');
-      }
-      setError(undefined);
-      setReviewing(parsed);
-    } catch (problem) {
-      setError(problem);
+  const review = async () => {
+    const parsed = parse(text) as ResourceMessage | null;
+    if (parsed?.kind !== 'role' || typeof parsed.metadata?.name !== 'string') {
+      throw new Error('This is no role: kind must be role, and metadata.name its name');
     }
+    setReviewing(parsed);
   };
   if (reviewing !== undefined) {
     const same = role !== undefined && reviewing.metadata.name === role.metadata.name;
@@ -179,40 +153,32 @@ function RoleEditor(props: {
       />
     );
   }
+  const title = role === undefined ? 'New role' : `Role ${role.metadata.name}`;
+  const yaml = (
+    <Field label="YAML" hint="As tctl get and tctl create have it">
+      {(ids) => (
+        <textarea
+          {...ids}
+          class="input"
+          rows={18}
+          spellcheck={false}
+          readOnly={!editable}
+          value={text}
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
+      )}
+    </Field>
+  );
+  if (!editable) {
+    return (
+      <Dialog title={title} broad onClose={onClose}>
+        {yaml}
+      </Dialog>
+    );
+  }
   return (
-    <Dialog title={role === undefined ? 'New role' : `Role ${role.metadata.name}`} broad onClose={onClose}>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          review();
-        }}
-      >
-        <Field label="YAML" hint="As tctl get and tctl create have it">
-          {(ids) => (
-            <textarea
-              {...ids}
-              class="input"
-              rows={18}
-              spellcheck={false}
-              readOnly={!editable}
-              value={text}
-              onInput={(event) => setText(event.currentTarget.value)}
-            />
-          )}
-        </Field>
-        <Problem error={error} />
-        {editable && (
-          <div class="row end">
-            <button type="button" class="button" onClick={onClose}>
-              Cancel
-            </button>
-            <button type="submit" class="button primary">
-              Review the change
-            </button>
-          </div>
-        )}
-      </form>
-    </Dialog>
+    <FormDialog title={title} action="Review the change" broad onClose={onClose} run={review}>
+      {yaml}
+    </FormDialog>
   );
 }

@@ -3,8 +3,9 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { PingResponse } from '../../../src/wire/api/messages.ts';
 import { api } from '../core/api.ts';
 import { signedIn, signedOutReason } from '../core/session.ts';
+import { TextField } from '../ui/fields.tsx';
 import { useAction, useLoad } from '../ui/load.ts';
-import { Field, Problem } from '../ui/parts.tsx';
+import { Problem } from '../ui/parts.tsx';
 
 type PasskeyOptions = Parameters<typeof startAuthentication>[0]['optionsJSON'];
 
@@ -61,49 +62,34 @@ export function SignInPage() {
           </p>
         )}
         <form onSubmit={onSubmit}>
-          <Field label="User name">
-            {(ids) => (
-              <input
-                {...ids}
-                ref={first}
-                class="input"
-                autocomplete="username"
-                autocapitalize="none"
-                spellcheck={false}
-                required
-                value={user}
-                onInput={(event) => setUser(event.currentTarget.value)}
-              />
-            )}
-          </Field>
-          <Field label="Password">
-            {(ids) => (
-              <input
-                {...ids}
-                class="input"
-                type="password"
-                autocomplete="current-password"
-                required
-                value={password}
-                onInput={(event) => setPassword(event.currentTarget.value)}
-              />
-            )}
-          </Field>
+          <TextField
+            label="User name"
+            inputRef={first}
+            verbatim
+            autocomplete="username"
+            required
+            value={user}
+            onInput={setUser}
+          />
+          <TextField
+            label="Password"
+            type="password"
+            autocomplete="current-password"
+            required
+            value={password}
+            onInput={setPassword}
+          />
           {byCode && (
-            <Field label="Code of your authenticator">
-              {(ids) => (
-                <input
-                  {...ids}
-                  class="input mono"
-                  inputMode="numeric"
-                  autocomplete="one-time-code"
-                  maxLength={16}
-                  required={!byKey}
-                  value={otp}
-                  onInput={(event) => setOtp(event.currentTarget.value)}
-                />
-              )}
-            </Field>
+            <TextField
+              label="Code of your authenticator"
+              mono
+              inputMode="numeric"
+              autocomplete="one-time-code"
+              maxLength={16}
+              required={!byKey}
+              value={otp}
+              onInput={setOtp}
+            />
           )}
           <Problem error={action.error ?? ping.error} />
           {(byCode || !byKey) && (

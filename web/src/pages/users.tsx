@@ -5,9 +5,10 @@ import { moment } from '../core/format.ts';
 import { liveSessions, policyRevision } from '../core/live.ts';
 import { deleteResource, getResources } from '../core/resources.ts';
 import { session } from '../core/session.ts';
-import { ConfirmDialog } from '../ui/confirm-dialog.tsx';
+import { ConfirmDialog } from '../ui/form-dialog.tsx';
 import { useLoad } from '../ui/load.ts';
-import { Command, Dialog, Empty, PageHead, Problem } from '../ui/parts.tsx';
+import { Command, Dialog, PageHead, Problem } from '../ui/parts.tsx';
+import { ACTIONS, RowButton, TablePanel } from '../ui/table-panel.tsx';
 import { UserForm } from '../ui/user-form.tsx';
 
 type Asking =
@@ -37,69 +38,41 @@ export function UsersPage() {
         )}
       </PageHead>
       <Problem error={users.error ?? roles.error} />
-      <section class="panel" aria-label="Users">
-        {users.data === undefined || users.data.length === 0 ? (
-          <Empty>{users.data === undefined ? 'Loading…' : 'There are no users yet.'}</Empty>
-        ) : (
-          <table class="cards">
-            <thead>
-              <tr>
-                <th scope="col">User</th>
-                <th scope="col">Roles</th>
-                <th scope="col">Logins</th>
-                <th scope="col" class="number">
-                  Open sessions
-                </th>
-                {editable && (
-                  <th scope="col">
-                    <span class="visually-hidden">Actions</span>
-                  </th>
-                )}
-              </tr>
-            </thead>
-            <tbody>
-              {users.data.map((user) => {
-                const { name } = user.metadata;
-                return (
-                  <tr key={name}>
-                    <th scope="row">
-                      <span>{name}</span>
-                    </th>
-                    <td data-label="Roles">
-                      <span>{rolesOf(user).join(', ') || <span class="quiet">none</span>}</span>
-                    </td>
-                    <td data-label="Logins">
-                      <span>{loginsOf(user).join(', ') || <span class="quiet">by role</span>}</span>
-                    </td>
-                    <td data-label="Open sessions" class="number">
-                      {open(name)}
-                    </td>
-                    {editable && (
-                      <td>
-                        <div class="row end">
-                          <button type="button" class="button slim" onClick={() => setAsking({ what: 'edit', user })}>
-                            Edit<span class="visually-hidden"> {name}</span>
-                          </button>
-                          <button type="button" class="button slim" onClick={() => setAsking({ what: 'reset', user })}>
-                            Reset<span class="visually-hidden"> {name}</span>
-                          </button>
-                          <button
-                            type="button"
-                            class="button slim danger"
-                            onClick={() => setAsking({ what: 'delete', user })}
-                          >
-                            Remove<span class="visually-hidden"> {name}</span>
-                          </button>
-                        </div>
-                      </td>
-                    )}
-                  </tr>
-                );
-              })}
-            </tbody>
-          </table>
-        )}
-      </section>
+      <TablePanel
+        label="Users"
+        columns={['User', 'Roles', 'Logins', { figures: 'Open sessions' }, editable && ACTIONS]}
+        rows={users.data}
+        empty="There are no users yet."
+      >
+        {(user) => {
+          const { name } = user.metadata;
+          return (
+            <tr key={name}>
+              <th scope="row">
+                <span>{name}</span>
+              </th>
+              <td data-label="Roles">
+                <span>{rolesOf(user).join(', ') || <span class="quiet">none</span>}</span>
+              </td>
+              <td data-label="Logins">
+                <span>{loginsOf(user).join(', ') || <span class="quiet">by role</span>}</span>
+              </td>
+              <td data-label="Open sessions" class="number">
+                {open(name)}
+              </td>
+              {editable && (
+                <td>
+                  <div class="row end">
+                    <RowButton text="Edit" about={name} onClick={() => setAsking({ what: 'edit', user })} />
+                    <RowButton text="Reset" about={name} onClick={() => setAsking({ what: 'reset', user })} />
+                    <RowButton text="Remove" about={name} danger onClick={() => setAsking({ what: 'delete', user })} />
+                  </div>
+                </td>
+              )}
+            </tr>
+          );
+        }}
+      </TablePanel>
       {(asking?.what === 'invite' || asking?.what === 'edit') && (
         <UserForm
           user={asking.what === 'edit' ? asking.user : undefined}

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { CSRF_HEADER } from '../../../src/wire/api/web-messages.ts';
 import { ApiError } from '../core/api.ts';
+import { TextField } from '../ui/fields.tsx';
 import { useAction } from '../ui/load.ts';
 import { Dialog, Field, Problem } from '../ui/parts.tsx';
 
@@ -42,18 +43,15 @@ export function TransferDialog({ sessionId, onClose }: { sessionId: string; onCl
           fetchFile();
         }}
       >
-        <Field label="Download" hint="Path on the server; without a leading slash from the home folder">
-          {(ids) => (
-            <input
-              {...ids}
-              class="input mono"
-              required
-              spellcheck={false}
-              value={download}
-              onInput={(event) => setDownload(event.currentTarget.value)}
-            />
-          )}
-        </Field>
+        <TextField
+          label="Download"
+          hint="Path on the server; without a leading slash from the home folder"
+          verbatim
+          mono
+          required
+          value={download}
+          onInput={setDownload}
+        />
         <div class="row end">
           <button type="submit" class="button" disabled={action.busy}>
             Download
@@ -78,17 +76,14 @@ export function TransferDialog({ sessionId, onClose }: { sessionId: string; onCl
             />
           )}
         </Field>
-        <Field label="Into the folder" hint="Empty for the home folder">
-          {(ids) => (
-            <input
-              {...ids}
-              class="input mono"
-              spellcheck={false}
-              value={folder}
-              onInput={(event) => setFolder(event.currentTarget.value)}
-            />
-          )}
-        </Field>
+        <TextField
+          label="Into the folder"
+          hint="Empty for the home folder"
+          verbatim
+          mono
+          value={folder}
+          onInput={setFolder}
+        />
         <div class="row end">
           <button type="submit" class="button" disabled={action.busy || file === undefined}>
             Upload

@@ -1,37 +1,50 @@
+import type { RefObject } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+
 /** One bar: its parts from the bottom up, each with the class that colours it. */
 export interface Bar {
   readonly label: string;
   readonly parts: readonly { readonly className: string; readonly value: number; readonly name: string }[];
 }
 
-/** A narrow chart, in units of the drawing; one that takes the whole page is twice as wide. */
-const NARROW = 560;
+/** Pixels before the room that there is has been measured, and never less. */
+const [FIRST_WIDTH, LEAST_WIDTH] = [560, 200];
+/** Pixels that a label takes below a bar. */
+const LABEL_WIDTH = 70;
 const HEIGHT = 200;
 const LEFT = 34;
 const BOTTOM = 22;
 /** Room for the name of a limit, above the bars. */
 const TOP = 18;
 
+/** The pixels that an element is wide: what is drawn in them keeps the size of its letters on every screen. */
+function useWidth(ref: RefObject<Element | null>): number {
+  const [width, setWidth] = useState(FIRST_WIDTH);
+  useEffect(() => {
+    const observer = new ResizeObserver(([entry]) => {
+      if (entry !== undefined) setWidth(Math.max(LEAST_WIDTH, Math.round(entry.contentRect.width)));
+    });
+    observer.observe(ref.current!);
+    return () => observer.disconnect();
+  }, []);
+  return width;
+}
+
 /** A chart of bars as SVG; what it shows is also there as a table for who does not see it. */
-export function BarChart(props: {
-  title: string;
-  bars: readonly Bar[];
-  broad?: boolean;
-  limitAfter?: number;
-  limitLabel?: string;
-}) {
-  const { title, bars, broad = false, limitAfter, limitLabel } = props;
-  const width = broad ? 2 * NARROW : NARROW;
+export function BarChart(props: { title: string; bars: readonly Bar[]; limitAfter?: number; limitLabel?: string }) {
+  const { title, bars, limitAfter, limitLabel } = props;
+  const ref = useRef<SVGSVGElement>(null);
+  const width = useWidth(ref);
   const totals = bars.map(({ parts }) => parts.reduce((sum, { value }) => sum + value, 0));
   const most = niceCeiling(Math.max(1, ...totals));
   const step = (width - LEFT) / Math.max(1, bars.length);
   const height = HEIGHT - BOTTOM - TOP;
   const y = (value: number) => TOP + height * (1 - value / most);
-  const every = Math.ceil(bars.length / (broad ? 16 : 8));
+  const every = Math.ceil(bars.length / Math.max(1, Math.floor(width / LABEL_WIDTH)));
   const ticks = [0, most / 2, most].filter((tick) => Number.isInteger(tick));
   return (
     <figure>
-      <svg class="chart" viewBox={`0 0 ${width} ${HEIGHT}`} aria-hidden="true">
+      <svg ref={ref} class="chart" viewBox={`0 0 ${width} ${HEIGHT}`} aria-hidden="true">
         {ticks.map((tick) => (
           <g key={tick}>
             <line class="grid" x1={LEFT} x2={width} y1={y(tick)} y2={y(tick)} />

@@ -1,5 +1,5 @@
 import { formatDuration, parseDuration } from '../../../src/resources/duration.ts';
-import { Field } from './parts.tsx';
+import { TextField } from './fields.tsx';
 
 /** Why a text is no duration, in the words of the gateway; undefined where it is one, or empty. */
 export function durationProblem(text: string): string | undefined {
@@ -27,19 +27,16 @@ export function DurationField(props: {
   const meaning = read === undefined ? [] : [read === 0 ? 'never' : formatDuration(read)];
   const about = [...(hint === undefined ? [] : [hint]), ...meaning].join(' · ');
   return (
-    <Field label={label} {...(problem === undefined ? {} : { problem })} hint={about}>
-      {(ids) => (
-        <input
-          {...ids}
-          class="input mono"
-          spellcheck={false}
-          autocapitalize="none"
-          placeholder="not set"
-          disabled={disabled}
-          value={value}
-          onInput={(event) => onInput(event.currentTarget.value)}
-        />
-      )}
-    </Field>
+    <TextField
+      label={label}
+      hint={about}
+      problem={problem}
+      verbatim
+      mono
+      placeholder="not set"
+      disabled={disabled}
+      value={value}
+      onInput={onInput}
+    />
   );
 }

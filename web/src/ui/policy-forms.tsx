@@ -2,7 +2,8 @@ import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { ResourceMessage } from '../../../src/wire/api/messages.ts';
 import { originOf, withFields } from '../core/resources.ts';
-import { Dialog, Field } from './parts.tsx';
+import { TextField } from './fields.tsx';
+import { FormDialog } from './form-dialog.tsx';
 import { ReviewDialog } from './review-dialog.tsx';
 import { ActivitySetting, ChoiceSetting, DurationSetting, ExpiryCheck, useSettings } from './settings.tsx';
 
@@ -43,17 +44,13 @@ export function NetworkingForm({ resource, editable, onApplied }: FormProps) {
       <DurationSetting settings={settings} name="client_idle_warning" />
       <ActivitySetting settings={settings} />
       <DurationSetting settings={settings} name="web_idle_timeout" />
-      <Field label="Your own words at the end" hint="idle_timeout_message">
-        {(ids) => (
-          <input
-            {...ids}
-            class="input"
-            disabled={!editable}
-            value={settings.text('idle_timeout_message')}
-            onInput={(event) => settings.set('idle_timeout_message', event.currentTarget.value)}
-          />
-        )}
-      </Field>
+      <TextField
+        label="Your own words at the end"
+        hint="idle_timeout_message"
+        disabled={!editable}
+        value={settings.text('idle_timeout_message')}
+        onInput={(text) => settings.set('idle_timeout_message', text)}
+      />
     </SettingsPanel>
   );
 }
@@ -184,32 +181,23 @@ export function RoleOptionsDialog(props: { role: ResourceMessage; onClose: () =>
     );
   }
   return (
-    <Dialog title={`Limits of the role ${role.metadata.name}`} onClose={onClose}>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (!settings.valid) return;
-          const changed = withFields(options, { ...settings.all(), disconnect_expired_cert: expired || undefined });
-          setReviewing({ ...role, spec: { ...role.spec, options: changed } });
-        }}
-      >
-        <div class="settings">
-          <DurationSetting settings={settings} name="client_idle_timeout" />
-          <DurationSetting settings={settings} name="client_idle_warning" />
-          <ActivitySetting settings={settings} />
-          <DurationSetting settings={settings} name="max_session_ttl" />
-        </div>
-        <ExpiryCheck checked={expired} editable onChange={setExpired} />
-        <div class="row end">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary" disabled={!settings.valid}>
-            Review the change
-          </button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title={`Limits of the role ${role.metadata.name}`}
+      action="Review the change"
+      valid={settings.valid}
+      onClose={onClose}
+      run={async () => {
+        const changed = withFields(options, { ...settings.all(), disconnect_expired_cert: expired || undefined });
+        setReviewing({ ...role, spec: { ...role.spec, options: changed } });
+      }}
+    >
+      <div class="settings">
+        <DurationSetting settings={settings} name="client_idle_timeout" />
+        <DurationSetting settings={settings} name="client_idle_warning" />
+        <ActivitySetting settings={settings} />
+        <DurationSetting settings={settings} name="max_session_ttl" />
+      </div>
+      <ExpiryCheck checked={expired} editable onChange={setExpired} />
+    </FormDialog>
   );
 }

@@ -3,8 +3,9 @@ import type { RehearsedSessionMessage, ResourceMessage, WriteMode } from '../../
 import { api } from '../core/api.ts';
 import { clock, count, limit } from '../core/format.ts';
 import { originOf, writeResource } from '../core/resources.ts';
-import { useAction, useLoad } from './load.ts';
-import { Dialog, Problem } from './parts.tsx';
+import { FormDialog } from './form-dialog.tsx';
+import { useLoad } from './load.ts';
+import { Problem } from './parts.tsx';
 
 const MAX_ROWS = 50;
 
@@ -24,10 +25,19 @@ export function ReviewDialog(props: {
     [],
   );
   const [insists, setInsists] = useState(false);
-  const action = useAction();
   const fromFile = before !== undefined && originOf(before) === 'config-file';
   return (
-    <Dialog title={title} broad onClose={onClose}>
+    <FormDialog
+      title={title}
+      action="Apply"
+      broad
+      valid={rehearsal.data !== undefined && (!fromFile || insists)}
+      onClose={onClose}
+      run={async () => {
+        await writeResource(resource, mode, fromFile);
+        onApplied();
+      }}
+    >
       {before !== undefined && <Differences before={before} after={resource} />}
       <Problem error={rehearsal.error} />
       {rehearsal.data !== undefined && <Rehearsal sessions={rehearsal.data.sessions} />}
@@ -43,26 +53,7 @@ export function ReviewDialog(props: {
           </label>
         </div>
       )}
-      <Problem error={action.error} />
-      <div class="row end">
-        <button type="button" class="button" onClick={onClose}>
-          Cancel
-        </button>
-        <button
-          type="button"
-          class="button primary"
-          disabled={action.busy || rehearsal.data === undefined || (fromFile && !insists)}
-          onClick={() =>
-            action.run(async () => {
-              await writeResource(resource, mode, fromFile);
-              onApplied();
-            })
-          }
-        >
-          Apply
-        </button>
-      </div>
-    </Dialog>
+    </FormDialog>
   );
 }
 

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { textOf } from '../core/resources.ts';
 import { DurationField, durationProblem } from './duration-field.tsx';
-import { Field } from './parts.tsx';
+import { SelectField } from './fields.tsx';
 
 /** Settings that are durations, and what the page calls them. */
 const DURATIONS = {
@@ -58,23 +58,14 @@ export function ChoiceSetting(props: {
 }) {
   const { settings, name, label, choices } = props;
   return (
-    <Field label={label} hint={name}>
-      {(ids) => (
-        <select
-          {...ids}
-          class="input"
-          disabled={!settings.editable}
-          value={settings.text(name)}
-          onChange={(event) => settings.set(name, event.currentTarget.value)}
-        >
-          {choices.map(([value, text]) => (
-            <option key={value} value={value}>
-              {text}
-            </option>
-          ))}
-        </select>
-      )}
-    </Field>
+    <SelectField
+      label={label}
+      hint={name}
+      disabled={!settings.editable}
+      value={settings.text(name)}
+      choices={choices}
+      onChange={(value) => settings.set(name, value)}
+    />
   );
 }
 
