@@ -2,19 +2,15 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { BrowserContext } from 'playwright-core';
 import { violations } from '../fixtures/web/axe.ts';
-import { startWebWorld, type WebWorld } from '../fixtures/web/world.ts';
+import { startAdministeredWorld, type WebWorld } from '../fixtures/web/world.ts';
 
 describe('administration in the web application', () => {
   let world: WebWorld;
   let context: BrowserContext;
   before(async () => {
-    world = await startWebWorld();
-    await world.addUser('alice', ['access', 'editor']);
-    context = await world.context();
-    const page = await world.signIn(context, 'alice');
-    await page.getByRole('heading', { name: 'Resources' }).waitFor();
+    ({ world, context } = await startAdministeredWorld());
   });
-  after(() => world.close());
+  after(() => world?.close());
 
   test('a user is invited, locked and removed in the page', async () => {
     const page = await context.newPage();

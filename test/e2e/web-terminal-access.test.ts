@@ -6,22 +6,16 @@ import { after, before, describe, test } from 'node:test';
 import type { BrowserContext, Page } from 'playwright-core';
 import { WebSocket } from 'ws';
 import { until } from '../fixtures/desktop/processes.ts';
-import { giveToAccount, LOGIN, openTerminal, startWebWorld, type WebWorld } from '../fixtures/web/world.ts';
+import { giveToAccount, LOGIN, openTerminal, startAdministeredWorld, type WebWorld } from '../fixtures/web/world.ts';
 
 describe('terminals in a browser: files, access, signing out', () => {
   let world: WebWorld;
   let context: BrowserContext;
   let admin: Page;
   before(async () => {
-    world = await startWebWorld();
-    await world.addUser('alice', ['access', 'editor', 'shell']);
-    context = await world.context();
-    admin = await world.signIn(context, 'alice');
-    await admin.getByRole('heading', { name: 'Resources' }).waitFor();
+    ({ world, context, admin } = await startAdministeredWorld());
   });
-  after(async () => {
-    await world.close();
-  });
+  after(() => world?.close());
 
   test('files go both ways by sftp, within the session of the terminal', async () => {
     await world.setLimits({});

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { BrowserContext, Page } from 'playwright-core';
 import { until } from '../fixtures/desktop/processes.ts';
-import { openTerminal, startWebWorld, terminalShows, typeCommand, type WebWorld } from '../fixtures/web/world.ts';
+import {
+  openTerminal,
+  startAdministeredWorld,
+  terminalShows,
+  typeCommand,
+  type WebWorld,
+} from '../fixtures/web/world.ts';
 
 const LIMITS = { client_idle_timeout: '12s', client_idle_warning: '6s' };
 
@@ -11,15 +17,9 @@ describe('terminals in a browser', () => {
   let context: BrowserContext;
   let admin: Page;
   before(async () => {
-    world = await startWebWorld();
-    await world.addUser('alice', ['access', 'editor', 'shell']);
-    context = await world.context();
-    admin = await world.signIn(context, 'alice');
-    await admin.getByRole('heading', { name: 'Resources' }).waitFor();
+    ({ world, context, admin } = await startAdministeredWorld());
   });
-  after(async () => {
-    await world.close();
-  });
+  after(() => world?.close());
 
   function disconnects(sid: string) {
     return world.daemon.context.audit.find({ events: ['client.disconnect'], sid });

@@ -236,7 +236,7 @@ describe('MySQL clients before their login', () => {
     await until('all of them to be closed', () => closed === 1_000, 60_000);
   });
 
-  test('what is no MySQL client at all', async () => {
+  test('what is no MySQL client at all is sent away, and is no session', async () => {
     for (const bytes of [
       Buffer.from('GET / HTTP/1.1\r\n\r\n'),
       Buffer.alloc(100_000, 0xff),
@@ -246,6 +246,7 @@ describe('MySQL clients before their login', () => {
       const text = everything(socket);
       socket.write(bytes);
       await text;
+      assert.equal(fixture.sessions.list().length, 0);
     }
   });
 });

@@ -230,7 +230,7 @@ describe('Redis clients before their login', () => {
     await until('all of them to be closed', () => closed === 1_000, 60_000);
   });
 
-  test('what is no Redis client at all', async () => {
+  test('what is no Redis client at all is sent away, and is no session', async () => {
     for (const bytes of [
       Buffer.from('GET / HTTP/1.1\r\n\r\n'),
       Buffer.alloc(100_000, 0x16),
@@ -240,6 +240,7 @@ describe('Redis clients before their login', () => {
       const text = everything(socket);
       socket.write(bytes);
       await text;
+      assert.equal(fixture.sessions.list().length, 0);
     }
   });
 });

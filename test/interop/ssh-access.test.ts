@@ -5,6 +5,7 @@ import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { loadCertAuthority } from '../../src/identity/certificate-authority.ts';
 import { systemClock } from '../../src/server/system-clock.ts';
+import { accepts } from '../fixtures/desktop/processes.ts';
 import { memoryStore, testMasterKey } from '../fixtures/identity.ts';
 import { freePort, Lab, LOGIN } from '../fixtures/ssh/lab.ts';
 import { until } from '../fixtures/ssh/processes.ts';
@@ -271,14 +272,41 @@ describe('access by SSH', { timeout: 110_000 }, () => {
     await allowed();
   });
 
-  test('a target whose host certificate names somebody else', async () => {
+  test('a target whose host certificate names the node by either of its names, and one that names somebody else', async () => {
     const node = [...lab.policy.current.nodes.values()][0]!;
-    lab.policy.put({ ...node, spec: { ...node.spec, hostname: 'db' }, metadata: { ...node.metadata, name: 'web' } });
-    lab.policy.remove('node', node.metadata.name);
-    // Both names of the node are looked for in the certificate; this one has the name web.
+    const named = { ...node, spec: { ...node.spec, hostname: 'db' }, metadata: { ...node.metadata, name: 'web' } };
+    lab.policy.put(named);
+    if (node.metadata.name !== 'web') lab.policy.remove('node', node.metadata.name);
     await allowed();
-    lab.policy.put({ ...node, spec: { ...node.spec, hostname: 'db' } });
-    lab.policy.remove('node', 'web');
+
+    lab.keygen('elsewhere');
+    const names = ['elsewhere'];
+    const sshPublicKey = readFileSync(lab.path('elsewhere.pub'), 'utf8');
+    writeFileSync(
+      lab.path('elsewhere-cert.pub'),
+      `${lab.ca.issueHostCertificate({ sshPublicKey, names, ttlMs: 3_600_000 })}\n`,
+    );
+    const port = await freePort();
+    writeFileSync(
+      lab.path('elsewhere_config'),
+      readFileSync(lab.path('sshd_config'), 'utf8')
+        .replace(/^Port .*/m, `Port ${port}`)
+        .replaceAll(lab.path('ssh_host'), lab.path('elsewhere')),
+    );
+    const sshd = lab.run('/usr/sbin/sshd', ['-D', '-e', '-f', lab.path('elsewhere_config')]);
+    try {
+      await until(
+        () => accepts(port),
+        'sshd listens',
+        20_000,
+        () => sshd.stderr,
+      );
+      lab.policy.put({ ...named, spec: { ...named.spec, addr: `127.0.0.1:${port}` } });
+      assert.match(await refused(), /the host certificate is for elsewhere, not for db, web, 127\.0\.0\.1/);
+    } finally {
+      await sshd.stop();
+    }
+    if (node.metadata.name !== 'web') lab.policy.remove('node', 'web');
     lab.policy.put(node);
     await allowed();
   });

@@ -23,6 +23,8 @@ import { encodeX224ConnectionConfirm } from '../../wire/rdp/x224.ts';
 import { createDesktopGateway, type DesktopGateway } from './gateway.ts';
 
 const X224 = Buffer.from('0300000b06e00000000000', 'hex');
+/** As often the gateway asks a browser whether it is there. */
+const PING_SECONDS = 20;
 const request = (destination: string) => encodeRdCleanPathRequest({ destination, proxyAuth: '-', x224: X224 });
 
 describe('the desktop gateway before and around a session', { timeout: 60_000 }, () => {
@@ -150,10 +152,10 @@ describe('the desktop gateway before and around a session', { timeout: 60_000 },
     const desk = await vnc.accept();
     const gone = once(desk, 'close');
     desk.resume();
-    // In steps, so that the real browser has the time to answer the pings.
-    for (let i = 0; i < 9; i += 1) {
+    // In steps, so that the real browser has answered a ping before the next one.
+    for (let second = 5; second <= 45; second += 5) {
       await clock.advance(5_000);
-      await new Promise((resolve) => setTimeout(resolve, 30));
+      await settleFor(() => door.pongs >= Math.floor(second / PING_SECONDS));
     }
     assert.match((await browser.closed).reason, /not usable within 45 s/);
     await gone;
@@ -173,7 +175,14 @@ describe('the desktop gateway before and around a session', { timeout: 60_000 },
     assert.equal(audit.last('client.disconnect')!['cause'], 'client_closed');
   });
 
-  test('a desktop that breaks the connection while the browser is greeted', async () => {
+  test('a desktop that breaks the connection while the browser is greeted', async (t) => {
+    const connect = net.connect as (options: net.NetConnectOpts) => net.Socket;
+    const toDesktop = Promise.withResolvers<net.Socket>();
+    t.mock.method(net, 'connect', (options: net.TcpNetConnectOpts) => {
+      const socket = connect(options);
+      if (options.port === vnc.port) toDesktop.resolve(socket);
+      return socket;
+    });
     const browser = open('vnc');
     await browser.begin();
     const desk = await vnc.accept();
@@ -181,8 +190,11 @@ describe('the desktop gateway before and around a session', { timeout: 60_000 },
     desk.write('RFB 003.008\n\x01\x01\0\0\0\0');
     desk.write(Buffer.from('032002582018000100ff00ff00ff100800000000000000036c6162', 'hex'));
     await settleFor(() => browser.received >= 12);
+    const upstream = await toDesktop.promise;
+    // Not `once`, which would listen for errors too: that is the gateway's to do.
+    const gone = new Promise((resolve) => upstream.on('close', resolve));
     desk.resetAndDestroy();
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await gone;
     browser.send(Buffer.from('RFB 003.008\n\x01\x01'));
     assert.match((await browser.closed).reason, /target closed/);
     await settleFor(() => sessions.list().length === 0);
@@ -204,8 +216,7 @@ describe('the desktop gateway before and around a session', { timeout: 60_000 },
     });
     for (let i = 1; i <= 6; i += 1) {
       await clock.advance(20_000);
-      await settleFor(() => pings === i);
-      await new Promise((resolve) => setTimeout(resolve, 30));
+      await settleFor(() => pings === i && door.pongs === i);
     }
     assert.equal(sessions.list().length, 1);
     browser.ws.pause();
