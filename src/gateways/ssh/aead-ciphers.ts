@@ -8,37 +8,43 @@ import {
   type PacketSealer,
 } from './packet-protection.ts';
 
-const GCM_TAG = 16;
-const POLY1305_TAG = 16;
+/** Bytes of the tag of AES-GCM, and of Poly1305. */
+const AEAD_TAG = 16;
+/** To what a packet is padded. */
+const [GCM_BLOCK, CHACHA_BLOCK] = [16, 8];
 
-/** AES-GCM as in RFC 5647 with the fixes of OpenSSH's PROTOCOL (section 1.6): the length is additional data, in clear. */
-export class NativeGcmSealer implements PacketSealer {
-  readonly blockBytes = 16;
-  readonly tagBytes = GCM_TAG;
+/** A cipher context of the addon's, which is kept for all packets of a direction. */
+abstract class Native<Context extends { free(): void }> {
+  readonly blockBytes: number;
+  readonly tagBytes = AEAD_TAG;
   readonly lengthApart = true;
-  readonly #cipher;
+  protected readonly context: Context;
 
-  constructor(ciphers: NativeCiphers, info: CipherInfo, keys: DirectionKeys) {
-    this.#cipher = new ciphers.AESGCMCipher(info.opensslName, keys.key, keys.iv);
-  }
-
-  seal(packet: Buffer): void {
-    this.#cipher.encrypt(packet);
+  constructor(context: Context, blockBytes: number) {
+    this.context = context;
+    this.blockBytes = blockBytes;
   }
 
   free(): void {
-    this.#cipher.free();
+    this.context.free();
   }
 }
 
-export class NativeGcmOpener implements PacketOpener {
-  readonly blockBytes = 16;
-  readonly tagBytes = GCM_TAG;
-  readonly lengthApart = true;
-  readonly #cipher;
+/** Seals by the addon, in either way that is below. AES-GCM counts its packets itself and asks for no sequence number. */
+class NativeSealer extends Native<{ encrypt(packet: Buffer, sequence: number): void; free(): void }> {
+  seal(packet: Buffer, sequence: number): void {
+    this.context.encrypt(packet, sequence);
+  }
+}
 
+/** AES-GCM as in RFC 5647 with the fixes of OpenSSH's PROTOCOL (section 1.6): the length is additional data, in clear. */
+export function nativeGcmSealer(ciphers: NativeCiphers, info: CipherInfo, keys: DirectionKeys): PacketSealer {
+  return new NativeSealer(new ciphers.AESGCMCipher(info.opensslName, keys.key, keys.iv), GCM_BLOCK);
+}
+
+export class NativeGcmOpener extends Native<InstanceType<NativeCiphers['AESGCMDecipher']>> implements PacketOpener {
   constructor(ciphers: NativeCiphers, info: CipherInfo, keys: DirectionKeys) {
-    this.#cipher = new ciphers.AESGCMDecipher(info.opensslName, keys.key, keys.iv);
+    super(new ciphers.AESGCMDecipher(info.opensslName, keys.key, keys.iv), GCM_BLOCK);
   }
 
   length(bytes: Buffer, at: number): number {
@@ -46,23 +52,43 @@ export class NativeGcmOpener implements PacketOpener {
   }
 
   open(packet: Buffer): void {
-    const end = packet.length - GCM_TAG;
+    const end = packet.length - AEAD_TAG;
     try {
-      this.#cipher.decrypt(packet.subarray(4, end), end - 4, packet.subarray(end));
+      this.context.decrypt(packet.subarray(4, end), end - 4, packet.subarray(end));
     } catch {
       throw badTag();
     }
   }
+}
 
-  free(): void {
-    this.#cipher.free();
+/** chacha20-poly1305@openssh.com (OpenSSH's PROTOCOL.chacha20poly1305): the length has a key of its own. */
+export function chaChaSealer(key: Buffer): PacketSealer {
+  return new NativeSealer(new (native as NativeCiphers).ChaChaPolyCipher(key), CHACHA_BLOCK);
+}
+
+export class ChaChaOpener extends Native<InstanceType<NativeCiphers['ChaChaPolyDecipher']>> implements PacketOpener {
+  constructor(key: Buffer) {
+    super(new (native as NativeCiphers).ChaChaPolyDecipher(key), CHACHA_BLOCK);
+  }
+
+  length(bytes: Buffer, at: number, sequence: number): number {
+    return this.context.decryptLen(bytes.subarray(at, at + 4), sequence);
+  }
+
+  open(packet: Buffer, sequence: number): void {
+    const end = packet.length - AEAD_TAG;
+    try {
+      this.context.decrypt(packet.subarray(4, end), packet.subarray(end), sequence);
+    } catch {
+      throw badTag();
+    }
   }
 }
 
 /** AES-GCM by node:crypto, which makes a cipher context a packet. */
 abstract class GcmFallback {
-  readonly blockBytes = 16;
-  readonly tagBytes = GCM_TAG;
+  readonly blockBytes = GCM_BLOCK;
+  readonly tagBytes = AEAD_TAG;
   readonly lengthApart = true;
   protected readonly name: 'aes-128-gcm';
   protected readonly key: Buffer;
@@ -85,7 +111,7 @@ abstract class GcmFallback {
 
 export class GcmSealer extends GcmFallback implements PacketSealer {
   seal(packet: Buffer): void {
-    const end = packet.length - GCM_TAG;
+    const end = packet.length - AEAD_TAG;
     const cipher = createCipheriv(this.name, this.key, this.nonce);
     cipher.setAAD(packet.subarray(0, 4));
     packet.set(cipher.update(packet.subarray(4, end)), 4);
@@ -101,8 +127,8 @@ export class GcmOpener extends GcmFallback implements PacketOpener {
   }
 
   open(packet: Buffer): void {
-    const end = packet.length - GCM_TAG;
-    const decipher = createDecipheriv(this.name, this.key, this.nonce, { authTagLength: GCM_TAG });
+    const end = packet.length - AEAD_TAG;
+    const decipher = createDecipheriv(this.name, this.key, this.nonce, { authTagLength: AEAD_TAG });
     decipher.setAAD(packet.subarray(0, 4));
     decipher.setAuthTag(packet.subarray(end));
     packet.set(decipher.update(packet.subarray(4, end)), 4);
@@ -112,53 +138,5 @@ export class GcmOpener extends GcmFallback implements PacketOpener {
       throw badTag();
     }
     this.nextNonce();
-  }
-}
-
-/** chacha20-poly1305@openssh.com (OpenSSH's PROTOCOL.chacha20poly1305): the length has a key of its own. */
-export class ChaChaSealer implements PacketSealer {
-  readonly blockBytes = 8;
-  readonly tagBytes = POLY1305_TAG;
-  readonly lengthApart = true;
-  readonly #cipher;
-
-  constructor(key: Buffer) {
-    this.#cipher = new (native as NativeCiphers).ChaChaPolyCipher(key);
-  }
-
-  seal(packet: Buffer, sequence: number): void {
-    this.#cipher.encrypt(packet, sequence);
-  }
-
-  free(): void {
-    this.#cipher.free();
-  }
-}
-
-export class ChaChaOpener implements PacketOpener {
-  readonly blockBytes = 8;
-  readonly tagBytes = POLY1305_TAG;
-  readonly lengthApart = true;
-  readonly #cipher;
-
-  constructor(key: Buffer) {
-    this.#cipher = new (native as NativeCiphers).ChaChaPolyDecipher(key);
-  }
-
-  length(bytes: Buffer, at: number, sequence: number): number {
-    return this.#cipher.decryptLen(bytes.subarray(at, at + 4), sequence);
-  }
-
-  open(packet: Buffer, sequence: number): void {
-    const end = packet.length - POLY1305_TAG;
-    try {
-      this.#cipher.decrypt(packet.subarray(4, end), packet.subarray(end), sequence);
-    } catch {
-      throw badTag();
-    }
-  }
-
-  free(): void {
-    this.#cipher.free();
   }
 }

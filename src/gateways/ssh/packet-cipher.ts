@@ -1,5 +1,5 @@
 import { NightlatchError } from '../../core/errors.ts';
-import { ChaChaOpener, ChaChaSealer, GcmOpener, GcmSealer, NativeGcmOpener, NativeGcmSealer } from './aead-ciphers.ts';
+import { ChaChaOpener, chaChaSealer, GcmOpener, GcmSealer, NativeGcmOpener, nativeGcmSealer } from './aead-ciphers.ts';
 import { CtrOpener, CtrSealer } from './ctr-cipher.ts';
 import { native } from './native-ciphers.ts';
 import type { CipherInfo, DirectionKeys, MacInfo, PacketOpener, PacketSealer } from './packet-protection.ts';
@@ -53,8 +53,8 @@ function macInfo(name: string): MacInfo {
 export function createSealer(keys: DirectionKeys): PacketSealer {
   const info = cipherInfo(keys.cipher);
   if (info.sort === 'ctr') return new CtrSealer(info, macInfo(keys.mac), keys);
-  if (info.sort === 'chacha') return new ChaChaSealer(keys.key);
-  return native === undefined ? new GcmSealer(info, keys) : new NativeGcmSealer(native, info, keys);
+  if (info.sort === 'chacha') return chaChaSealer(keys.key);
+  return native === undefined ? new GcmSealer(info, keys) : nativeGcmSealer(native, info, keys);
 }
 
 export function createOpener(keys: DirectionKeys): PacketOpener {
