@@ -16,6 +16,12 @@ import type { Passkey } from './webauthn.ts';
 export const DEFAULT_INVITATION_TTL_MS = 3_600_000;
 const MAX_INVITATION_TTL_MS = 7 * 24 * 3_600_000;
 
+/** @throws {NightlatchError} `bad_parameter` where an invitation cannot be good for so many milliseconds. */
+export function checkInvitationTtl(ttlMs: number): void {
+  if (ttlMs > 0 && ttlMs <= MAX_INVITATION_TTL_MS) return;
+  throw new NightlatchError('bad_parameter', 'an invitation is good for at most 7 days');
+}
+
 export type InvitationKind = 'invite' | 'reset';
 
 interface StoredInvitation {
@@ -80,9 +86,7 @@ export class Invitations {
     kind: InvitationKind = 'invite',
   ): Promise<{ token: Secret<string>; expiresAtMs: number }> {
     if (!this.#options.userExists(user)) throw new NightlatchError('not_found', `user "${user}" not found`);
-    if (!(ttlMs > 0 && ttlMs <= MAX_INVITATION_TTL_MS)) {
-      throw new NightlatchError('bad_parameter', 'an invitation is good for at most 7 days');
-    }
+    checkInvitationTtl(ttlMs);
     await this.removeAll(user);
     if (kind === 'reset') await forgetCredentials(this.#options.credentials, user);
     const token = createToken();

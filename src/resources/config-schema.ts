@@ -307,7 +307,10 @@ export const configSchema = mapping(
     teleport: doc(teleport, 'The daemon itself.').prefault({}),
     auth_service: doc(authService, 'Users, certificates and the cluster-wide idle policy.').prefault({}),
     proxy_service: doc(proxyService, 'Where clients connect.').prefault({}),
-    ssh_service: doc(sshService, 'The node inside the daemon: shells as the daemon’s own user.'),
+    ssh_service: doc(
+      sshService,
+      'The node inside the daemon: shells as the daemon’s own user; under root, as the login that the roles allow.',
+    ),
     db_service: doc(dbService, 'Databases.'),
     kubernetes_service: doc(kubernetesService, 'Kubernetes clusters.'),
     windows_desktop_service: doc(desktopService, 'Desktops.'),

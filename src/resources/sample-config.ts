@@ -47,7 +47,7 @@ proxy_service:
   # redis_listen_addr: 0.0.0.0:6379
   # kube_listen_addr: 0.0.0.0:3026
 
-# An SSH node inside the daemon: shells as the daemon's own user.
+# An SSH node inside the daemon: shells as the daemon's own user; under root, as the login that the roles allow.
 # ssh_service:
 #   enabled: yes
 #   labels:

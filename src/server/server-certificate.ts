@@ -8,7 +8,7 @@ import type { Logger } from '../core/logger.ts';
 import type { CertAuthority, TlsCredential } from '../identity/types.ts';
 import { ConfigError, type Path } from '../resources/problems.ts';
 
-/** The gateway's own certificate is made anew this often; each is good for thirty days. */
+/** How often the files are read again, or the authority is asked for a certificate, which it makes anew when it has had a third of its life. */
 const RENEW_MS = 24 * 3_600_000;
 
 /** Where the key pair that is presented stands in the configuration file. */

@@ -195,7 +195,7 @@ auth
   .description('Print public keys of the certificate authorities.')
   .option(
     '--type <type>',
-    'user, host, openssh, tls-user, tls-host, db, db-client; with -der at the end: DER in base64.',
+    'user, host, openssh, tls-user, tls-host, db or db-client; the last four with -der at the end: DER in base64.',
     'user',
   )
   .action((options) => onServer(async (api) => (await import('./auth.ts')).exportAuthority(api, options.type)));

@@ -86,8 +86,8 @@ const proxy = program.command('proxy').description('Carry connections of other p
 connection(proxy.command('ssh'))
   .description('Standard input and output become the SSH stream to a node (ProxyCommand).')
   .argument('<target>', '[LOGIN@]NODE[:PORT], as ssh fills it in: %r@%h:%p')
-  .option('--cluster <name>', 'Name of the cluster.')
-  .action(async (target, options) => (await import('./proxy-ssh.ts')).proxySsh(own(options), target));
+  .option('--cluster <name>', 'Name of the cluster, refused where you are signed in to another one.')
+  .action(async (target, options) => (await import('./proxy-ssh.ts')).proxySsh(own(options), target, options.cluster));
 
 function database(command: Command): Command {
   return connection(command)

@@ -3,13 +3,14 @@ import { NightlatchError } from '../../core/errors.ts';
 import { ALPN_SSH } from '../../wire/api/messages.ts';
 import { type GlobalOptions, openSignIn } from './sign-in.ts';
 import { shortNodeName } from './ssh.ts';
-import { checkNodeName } from './ssh-arguments.ts';
+import { checkCluster, checkNodeName } from './ssh-arguments.ts';
 import { openTunnel } from './tunnel.ts';
 
 /** `tsh proxy ssh [LOGIN@]NODE[:PORT]`: standard input and output become the SSH stream to a node (ProxyCommand). */
-export async function proxySsh(globals: GlobalOptions, target: string): Promise<void> {
+export async function proxySsh(globals: GlobalOptions, target: string, cluster?: string): Promise<void> {
   const signIn = await openSignIn(globals);
   try {
+    checkCluster(cluster, signIn.profile.cluster);
     const { node, port } = parseProxyTarget(target);
     const name = checkNodeName(shortNodeName(node, signIn.profile.cluster));
     const tunnel = await openTunnel(signIn.endpoint, ALPN_SSH, `${name}:${port}`);

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { Profile } from './profile.ts';
 import { namedLogin } from './ssh.ts';
-import { checkNodeName, parseSshArguments, splitTarget } from './ssh-arguments.ts';
+import { checkCluster, checkNodeName, parseSshArguments, splitTarget } from './ssh-arguments.ts';
 
 describe('the arguments of tsh ssh', () => {
   const cases: [args: string[], expected: { flags?: string[]; login?: string; node: string; command?: string[] }][] = [
@@ -31,7 +31,14 @@ describe('the arguments of tsh ssh', () => {
 
   test('options of tsh are told from those of ssh', () => {
     const { options } = parseSshArguments(['--proxy=p:1', '-i', 'id.pem', '--user', 'ann', '--insecure', 'web']);
-    assert.deepEqual(options, { proxy: 'p:1', identity: 'id.pem', user: 'ann', insecure: true, help: false });
+    assert.deepEqual(options, {
+      proxy: 'p:1',
+      identity: 'id.pem',
+      user: 'ann',
+      cluster: undefined,
+      insecure: true,
+      help: false,
+    });
     assert.ok(parseSshArguments(['-h']).options.help);
     assert.ok(parseSshArguments(['--help']).options.help);
   });
@@ -74,6 +81,16 @@ describe('the arguments of tsh ssh', () => {
         }
       }),
     );
+  });
+});
+
+test('another cluster than the sign-in’s is refused, not passed over', () => {
+  assert.equal(parseSshArguments(['--cluster=leaf', 'web']).options.cluster, 'leaf');
+  checkCluster(undefined, 'example.com');
+  checkCluster('example.com', 'example.com');
+  assert.throws(() => checkCluster('leaf', 'example.com'), {
+    code: 'not_found',
+    message: 'cluster "leaf" not found: this sign-in is for example.com',
   });
 });
 

@@ -14,7 +14,7 @@ export interface SshCommandLine {
   /** The remote command; words go to ssh one by one, as typed. */
   readonly command: readonly string[];
   /** Options of tsh among them. */
-  readonly options: Readonly<Record<'proxy' | 'user' | 'identity', string | undefined>> & {
+  readonly options: Readonly<Record<'proxy' | 'user' | 'identity' | 'cluster', string | undefined>> & {
     readonly insecure: boolean;
     readonly help: boolean;
   };
@@ -69,6 +69,7 @@ function optionsOf(long: ReadonlyMap<string, string>): SshCommandLine['options']
     proxy: long.get('proxy'),
     user: long.get('user'),
     identity: long.get('identity'),
+    cluster: long.get('cluster'),
     insecure: long.has('insecure'),
     help: long.has('help'),
   };
@@ -132,4 +133,10 @@ export function checkNodeName(name: string): string {
 export function checkLogin(login: string): string {
   if (/^[A-Za-z0-9_.][A-Za-z0-9._@+=\\-]*$/.test(login) && login.length <= 128) return login;
   throw new NightlatchError('bad_parameter', `${JSON.stringify(login)} is no login`);
+}
+
+/** @throws {NightlatchError} `not_found` where `--cluster` names another cluster than that of the sign-in. */
+export function checkCluster(wanted: string | undefined, cluster: string): void {
+  if (wanted === undefined || wanted === cluster) return;
+  throw new NightlatchError('not_found', `cluster ${JSON.stringify(wanted)} not found: this sign-in is for ${cluster}`);
 }

@@ -3,7 +3,7 @@ import { NightlatchError } from '../../core/errors.ts';
 import type { Profile } from './profile.ts';
 import { runInPlace } from './run.ts';
 import { type GlobalOptions, openSignIn, type SignIn } from './sign-in.ts';
-import { checkNodeName, parseSshArguments, splitTarget } from './ssh-arguments.ts';
+import { checkCluster, checkNodeName, parseSshArguments, splitTarget } from './ssh-arguments.ts';
 import { sshConfig, sshOptions } from './ssh-config.ts';
 
 const OPENSSH_HINT = 'the package openssh-client brings it';
@@ -14,10 +14,21 @@ Runs a shell or a command on a node through the gateway. Every flag of ssh is pa
 
 Options:
   -l, --login <name>       Login on the node.
+  -p, --port <port>        Port of the node, where several share an address.
+  -t, --tty                A terminal for the command too.
+  -A, --forward-agent      Forward the connection to your agent, where a role allows it.
+  -N, --no-remote-exec     No command: forwarded ports only.
   -i, --identity <file>    Identity file made with tctl auth sign.
   --proxy <host:port>      The cluster, where you are signed in to several.
   --user <name>            Your user name.
+  --cluster <name>         Name of the cluster, refused where you are signed in to another one.
   --insecure               Do not check the certificate of the server.
+`;
+
+const SCP_USAGE = `Usage: tsh scp [flags of scp] source... destination
+
+Copies files to or from one node through the gateway; a file there is [login@]node:path. Every flag of scp is passed on: -r, -p, -P, -l, -q ...
+The options of tsh stand before the command: tsh --proxy=HOST:PORT scp ...
 `;
 
 /** `tsh ssh`: the system's OpenSSH, told how to get there. */
@@ -29,6 +40,7 @@ export async function ssh(globals: GlobalOptions, args: readonly string[]): Prom
   }
   const signIn = await openSignIn(mergeOptions(globals, line.options));
   try {
+    checkCluster(line.options.cluster, signIn.profile.cluster);
     requireSshCertificate(signIn);
     const node = shortNodeName(line.node, signIn.profile.cluster);
     const login = namedLogin(line.login ?? defaultLogin(signIn.profile), signIn.profile);
@@ -47,6 +59,10 @@ export async function ssh(globals: GlobalOptions, args: readonly string[]): Prom
 
 /** `tsh scp`: the system's scp, likewise. At most one host stands on either side, as with scp itself. */
 export async function scp(globals: GlobalOptions, args: readonly string[]): Promise<void> {
+  if (args[0] === '--help' || args[0] === '-h') {
+    process.stdout.write(SCP_USAGE);
+    return;
+  }
   const { flags, files } = parseScpArguments(args);
   const signIn = await openSignIn(globals);
   try {

@@ -244,6 +244,9 @@ describe('the API', () => {
     });
 
     test('an invitation is looked at, accepted once, and void then', async () => {
+      const tooLong = await lab.local('POST', '/v1/users', { name: 'bob', roles: ['access'], ttlMs: 169 * 3_600_000 });
+      assert.equal(tooLong.body.error.message, 'an invitation is good for at most 7 days');
+      assert.equal(tooLong.status, 400);
       const added = await lab.local('POST', '/v1/users', { name: 'bob', roles: ['access'] });
       assert.match(added.body.url, /^https:\/\/gateway\.example\.com:3080\/web\/invite\/[\w-]{43}$/);
       const token = added.body.url.split('/').at(-1);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Hono } from 'hono';
 import { z } from 'zod';
 import { EVENTS } from '../../audit/catalog.ts';
-import { DEFAULT_INVITATION_TTL_MS, type InvitationKind } from '../../identity/invitations.ts';
+import { checkInvitationTtl, DEFAULT_INVITATION_TTL_MS, type InvitationKind } from '../../identity/invitations.ts';
 import type { InviteResponse } from '../../wire/api/messages.ts';
 import type { ServerContext } from '../context.ts';
 import { type ApiEnv, type Caller, callerName } from './caller.ts';
@@ -14,9 +14,9 @@ const addRequest = z.strictObject({
   name: fields.name,
   roles: z.array(fields.name).max(100),
   traits: z.record(fields.name, z.array(z.string().max(1024)).max(1000)).default({}),
-  ttlMs: fields.ttlMs.optional(),
+  ttlMs: fields.ttlMs.default(DEFAULT_INVITATION_TTL_MS),
 });
-const resetRequest = z.strictObject({ ttlMs: fields.ttlMs.optional() });
+const resetRequest = z.strictObject({ ttlMs: fields.ttlMs.default(DEFAULT_INVITATION_TTL_MS) });
 const lockRequest = z.strictObject({
   target: z.record(fields.name, fields.name),
   message: fields.text.optional(),
@@ -31,6 +31,8 @@ export function userRoutes(ctx: ServerContext, resources: ResourceService): Hono
   routes.post('/', async (c) => {
     const { caller } = c.var;
     const { name, roles, traits, ttlMs } = await readJson(c, addRequest);
+    // Before the user is made: an invitation that cannot be is to leave nothing behind.
+    checkInvitationTtl(ttlMs);
     const resource = { kind: 'user', version: 'v2', metadata: { name }, spec: { roles, traits } };
     await resources.write(caller, resource, { mode: 'create', confirm: false });
     return c.json(await invite(ctx, caller, name, ttlMs, 'invite'));
@@ -39,6 +41,7 @@ export function userRoutes(ctx: ServerContext, resources: ResourceService): Hono
   routes.post('/:name/reset', async (c) => {
     const { caller } = c.var;
     const { ttlMs } = await readJson(c, resetRequest);
+    checkInvitationTtl(ttlMs);
     demand(ctx, caller, 'user', 'update');
     return c.json(await invite(ctx, caller, c.req.param('name'), ttlMs, 'reset'));
   });
@@ -50,7 +53,7 @@ async function invite(
   ctx: ServerContext,
   caller: Caller,
   user: string,
-  ttlMs = DEFAULT_INVITATION_TTL_MS,
+  ttlMs: number,
   kind: InvitationKind,
 ): Promise<InviteResponse> {
   await ctx.audit.emit({ ...EVENTS.invitationCreate, user: callerName(caller), name: user, kind, ttl_ms: ttlMs });
