@@ -215,7 +215,7 @@ const proxyService = mapping(
           cert_file: doc(nonEmptyLine, 'Certificate chain, PEM.'),
         }),
       ),
-      'Certificates for the public port.',
+      'Certificates for the public port: for each name that is asked for, the first that has it, else the first.',
       { default: 'one signed by the cluster itself' },
     ).default([]),
     ssh_listen_addr: listener('SSH for `ssh -J`', 3023),

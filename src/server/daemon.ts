@@ -43,7 +43,7 @@ import { startGateways } from './gateways.ts';
 import { warnOfKubeClusters } from './kube-clusters.ts';
 import { listen, splitHostPort, stopListening } from './listen.ts';
 import { createMetrics } from './metrics.ts';
-import { createPublicPort, type HttpHandler, remoteAddr } from './public-port.ts';
+import { createPublicPort, type HttpHandler, isKubeName, remoteAddr } from './public-port.ts';
 import { createServerCertificate } from './server-certificate.ts';
 import { VERSION } from './version.ts';
 import { loadWebApp } from './web/static-files.ts';
@@ -223,7 +223,7 @@ async function compose(
     clock,
     log,
     credential: certificate.current,
-    credentialFor: certificate.forKubeName,
+    credentialFor: (name) => (isKubeName(name) ? certificate.forKubeName(name) : certificate.forName(name)),
     clientCa: ca.tlsUserCa,
     verifyTlsUser: (der) => ca.verifyTlsUser(der),
     refused: (refusal) => refusedLogins.record(refusal),

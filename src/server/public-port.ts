@@ -47,7 +47,7 @@ export interface PublicPortDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly credential: TlsCredential;
-  /** What is presented instead to a client of Kubernetes that asks for a server name. */
+  /** What is presented to who asks for a server name. */
   credentialFor(serverName: string): TlsCredential;
   /** PEM of the authorities whose client certificates are asked for. */
   readonly clientCa: string;
@@ -103,7 +103,7 @@ function contextsFor(
 }
 
 /** Whether a TLS server name asks for Kubernetes. */
-function isKubeName(serverName: string): boolean {
+export function isKubeName(serverName: string): boolean {
   return serverName.startsWith('kube.');
 }
 
@@ -125,10 +125,7 @@ export function createPublicPort(deps: PublicPortDeps): TlsListener {
   const server = tls.createServer({
     ...options,
     ALPNProtocols: [...tunnels.keys(), 'h2', 'http/1.1'],
-    SNICallback(serverName, done) {
-      // Without a context of its own, the name gets the one that `setSecureContext` changes.
-      done(null, isKubeName(serverName) ? contextFor(serverName) : undefined);
-    },
+    SNICallback: (serverName, done) => done(null, contextFor(serverName)),
   });
   const mayTakeOver = (hello: ClientHello): boolean => {
     const offered = hello.alpn.map((name) => tunnels.get(name)).filter((tunnel) => tunnel !== undefined);

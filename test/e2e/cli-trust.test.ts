@@ -17,6 +17,8 @@ describe('trust', () => {
   const path = (name: string) => join(dir, name);
   let daemon: TestDaemon;
 
+  /** An entry of https_keypairs. */
+  const pair = (name: string) => `{key_file: ${path(`${name}.key`)}, cert_file: ${path(`${name}.pem`)}}`;
   const start = (dataDir: string, more = '', port = 0) =>
     startTestDaemon({
       dir: dataDir,
@@ -43,24 +45,15 @@ describe('trust', () => {
     const ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
     const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: dir, stdio: 'ignore' });
     openssl('req', '-x509', ...ec, '-keyout', 'ca.key', '-out', 'ca.pem', '-subj', '/CN=Corporate CA', '-days', '2');
-    openssl('req', ...ec, '-keyout', 'operator.key', '-out', 'operator.csr', '-subj', '/CN=gateway');
-    writeFileSync(path('san'), 'subjectAltName=IP:127.0.0.1,DNS:localhost\n');
-    openssl(
-      'x509',
-      '-req',
-      '-in',
-      'operator.csr',
-      '-CA',
-      'ca.pem',
-      '-CAkey',
-      'ca.key',
-      '-out',
-      'operator.pem',
-      '-days',
-      '2',
-      '-extfile',
-      'san',
-    );
+    for (const [name, names] of [
+      ['operator', 'IP:127.0.0.1,DNS:localhost'],
+      ['second', 'DNS:second.example'],
+    ] as const) {
+      openssl('req', ...ec, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', '/CN=gateway');
+      writeFileSync(path('san'), `subjectAltName=${names}\n`);
+      const files = ['-in', `${name}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-out', `${name}.pem`];
+      openssl('x509', '-req', ...files, '-days', '2', '-extfile', 'san');
+    }
   });
 
   after(async () => {
@@ -105,7 +98,7 @@ describe('trust', () => {
     await daemon.stop();
     daemon = await start(
       mkdir('third'),
-      `  https_keypairs: [{key_file: ${path('operator.key')}, cert_file: ${path('operator.pem')}}]\n  kube_listen_addr: "127.0.0.1:0"\n`,
+      `  https_keypairs: [${pair('operator')}, ${pair('second')}]\n  kube_listen_addr: "127.0.0.1:0"\n`,
     );
     await invite();
     for (const pin of [[], ['--ca-pin', daemon.caPin]]) {
@@ -152,6 +145,7 @@ describe('trust', () => {
       assert.equal(await verified(port, 'kube.example.com', corporate), false);
       assert.equal(await verified(port, 'localhost', corporate), true);
       assert.equal(await verified(port, 'localhost', cluster), false);
+      assert.equal(await verified(port, 'second.example', corporate), true, 'the second pair has this name');
       // No server name: it is asked for by address.
       assert.equal(await verified(port, '', corporate), true);
     }
@@ -203,10 +197,10 @@ describe('trust', () => {
     const { dataDir } = daemon;
     await daemon.stop();
     const file = path('broken.yaml');
-    const refused = async (key: string, cert: string) => {
+    const refused = async (key: string, cert: string, before = '') => {
       writeFileSync(
         file,
-        `teleport: {data_dir: ${dataDir}}\nproxy_service:\n  https_keypairs:\n  - key_file: ${path(key)}\n    cert_file: ${path(cert)}\n`,
+        `teleport: {data_dir: ${dataDir}}\nproxy_service:\n  https_keypairs:\n${before}  - key_file: ${path(key)}\n    cert_file: ${path(cert)}\n`,
       );
       const result = await runCommand([
         process.execPath,
@@ -225,6 +219,10 @@ describe('trust', () => {
     assert.match(
       await refused('ca.key', 'operator.pem'),
       /broken\.yaml:4: proxy_service\.https_keypairs\[0\]: cannot be used .*key values mismatch/,
+    );
+    assert.match(
+      await refused('second.key', 'operator.pem', `  - ${pair('operator')}\n`),
+      /broken\.yaml:5: proxy_service\.https_keypairs\[1\]: cannot be used .*key values mismatch/,
     );
   });
 

@@ -28,7 +28,7 @@ const LOGIN = userInfo().username;
 const RUNNING =
   /Nightlatch is running: https:\/\/localhost:(\d+) {2}\(Ctrl-C ends it; [\s\S]*kubectl exec -it web -- sh/;
 
-describe('npm start', { timeout: 120_000 }, () => {
+describe('npm start', { timeout: 240_000 }, () => {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'nightlatch-demo-')));
   const data = join(folder, 'data');
   /** Where the demos make their temporary folders: the first, and the one that is ended while it starts. */
