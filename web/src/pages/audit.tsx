@@ -162,7 +162,7 @@ function EventDialog(props: { event: AuditEventMessage; onClose: () => void; onS
       />
       <div class="row end">
         {typeof sid === 'string' && (
-          <button type="button" class="button" onClick={() => onSession(sid)}>
+          <button type="button" class="button slim" onClick={() => onSession(sid)}>
             Everything of this session
           </button>
         )}
