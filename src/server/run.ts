@@ -27,8 +27,8 @@ export interface RunOptions {
 }
 
 /**
- * Runs the daemon until a signal ends it: SIGTERM and SIGINT drain, a second one cuts.
- * @returns false when it was cut: what is still open ends with the process, which the caller has to end.
+ * Runs the daemon until a signal ends it: SIGTERM and SIGINT drain, a second one ends open sessions at once.
+ * @returns false when a third one cut that short: what is still open ends with the process, which the caller has to end.
  */
 export async function runDaemon({
   config,
@@ -62,16 +62,23 @@ export async function runDaemon({
 
   const ending = new AbortController();
   const first = once(ending.signal, 'abort');
-  let lastSignalMs: number | undefined;
+  let signals = 0;
+  let lastSignalMs = Number.NEGATIVE_INFINITY;
   const cut = new Promise<false>((resolve) => {
     const onSignal = (): void => {
       const nowMs = systemClock.now();
-      const again = lastSignalMs !== undefined && nowMs - lastSignalMs >= SAME_SIGNAL_MS;
+      const same = nowMs - lastSignalMs < SAME_SIGNAL_MS;
       lastSignalMs = nowMs;
-      ending.abort();
-      if (!again) return;
-      log.warn('a second signal: ending at once');
-      resolve(false);
+      if (same) return;
+      signals += 1;
+      if (signals === 1) ending.abort();
+      else if (signals === 2) {
+        log.warn('a second signal: open sessions end at once');
+        void daemon.context.sessions.drain(0);
+      } else {
+        log.warn('a third signal: nothing is waited for');
+        resolve(false);
+      }
     };
     for (const signal of ['SIGTERM', 'SIGINT', ...(onHangup === 'end' ? ['SIGHUP'] : [])]) process.on(signal, onSignal);
   });
