@@ -39,6 +39,12 @@ export class DeadlineQueue {
     return this.#heap.dueOf(slot);
   }
 
+  /** Looks now instead of when the timer comes, which may be a turn of the event loop later. Not from within `onDue`. */
+  look(): void {
+    this.#timer?.cancel();
+    this.#run();
+  }
+
   #arm(): void {
     if (this.#running) return;
     const due = this.#heap.firstDue;

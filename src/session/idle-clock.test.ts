@@ -168,6 +168,39 @@ describe('the idle clock', () => {
     }
   });
 
+  test('once the sockets have been read, everybody who is due is ended in that turn, and who comes due later in a turn of his own', async () => {
+    const clock = new FakeClock();
+    // The queue of what runs "now" is the turns of the event loop: each entry is one.
+    const turns: (() => void)[] = [];
+    const stepped = new Proxy(clock, {
+      get: (target, key) =>
+        key === 'at'
+          ? (atMs: number, fn: () => void) => {
+              if (atMs > clock.now()) return target.at(atMs, fn);
+              turns.push(fn);
+              return { cancel: () => void turns.splice(0, turns.length, ...turns.filter((other) => other !== fn)) };
+            }
+          : Reflect.get(target, key).bind(target),
+    });
+    const idle = new IdleClock(stepped as FakeClock, 2);
+    const recorders = [10_000, 10_000, 10_002].map((timeoutMs) => {
+      const recorder = new Recorder(clock);
+      idle.setTimeout(idle.add(recorder, clock.now()), timeoutMs, 0, clock.now());
+      return recorder;
+    });
+    const said = () => recorders.map((recorder) => recorder.said.join());
+    await clock.advance(10_000);
+    assert.deepEqual(said(), ['', '', '']);
+    await clock.advance(1);
+    turns.shift()!();
+    assert.deepEqual(said(), ['end@10001', 'end@10001', '']);
+    await clock.advance(1);
+    assert.deepEqual(said(), ['end@10001', 'end@10001', '']);
+    turns.shift()!();
+    assert.deepEqual(said(), ['end@10001', 'end@10001', 'end@10002']);
+    assert.deepEqual([turns.length, clock.timers], [0, 0]);
+  });
+
   test('slots are used again and forget what they were', async () => {
     const { clock, idle, recorder, slot } = armed(10_000, 0);
     idle.remove(slot);

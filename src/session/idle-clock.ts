@@ -216,7 +216,7 @@ export class IdleClock {
     listener.idleExpired(deadline, now);
   }
 
-  /** The sockets have been read: whoever is still due goes to the front of the queue. */
+  /** The sockets have been read: whoever is still due is decided on in this very turn, since a turn of a busy gateway is long. */
   readonly #confirm = (): void => {
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -227,6 +227,7 @@ export class IdleClock {
       this.#confirmed[slot] = due <= now ? 1 : 0;
       this.#queue.set(slot, due);
     }
+    this.#queue.look();
   };
 
   #grow(): void {
