@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import {
   appendFileSync,
+  constants,
   existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   statSync,
@@ -65,10 +67,27 @@ describe('file audit log: what is written', () => {
     await assert.rejects(log.emit(start(2)), unavailable);
   });
 
+  test('an event is on disk when its write returns: the file is open for that', async () => {
+    const dir = folder();
+    const log = await openLog(dir);
+    await log.emit(start(1));
+    const descriptors = readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`) === join(dir, DAY);
+      } catch {
+        return false;
+      }
+    });
+    assert.equal(descriptors.length, 1);
+    const flags = /^flags:\s+([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${descriptors[0]}`, 'utf8'));
+    assert.notEqual(Number.parseInt(flags![1]!, 8) & constants.O_DSYNC, 0);
+    await log.close();
+  });
+
   test('what is emitted meanwhile goes into one write, in the order of the calls', async () => {
     const dir = folder();
-    let syncs = 0;
-    const fs = faulty({ datasync: () => void syncs++ });
+    let writes = 0;
+    const fs = faulty({ written: () => void writes++ });
     const log = await openLog(dir, { fs });
     const told: unknown[] = [];
     const stop = log.onEvent((event) => told.push(event['n']));
@@ -81,7 +100,7 @@ describe('file audit log: what is written', () => {
     assert.deepEqual(numbers(lines(join(dir, DAY))), expected);
     assert.deepEqual(done, expected);
     assert.deepEqual(told, expected);
-    assert.ok(syncs <= 2, `${syncs} syncs`);
+    assert.ok(writes <= 2, `${writes} writes`);
     stop();
     const pending = log.emit(start(1_000));
     await log.close();
@@ -161,11 +180,11 @@ describe('file audit log: what is written', () => {
   });
 });
 
-/** The file system with faults: each hook runs before the call and may throw or do part of it. */
+/** The file system with faults: a hook runs before the call (`written` after it) and may throw or do part of it. */
 function faulty(hooks: {
   open?: (path: string) => void;
   write?: (bytes: Buffer, offset: number) => number | undefined;
-  datasync?: () => void | Promise<void>;
+  written?: () => void | Promise<void>;
   truncate?: () => void;
 }): AuditFs {
   return {
@@ -175,12 +194,10 @@ function faulty(hooks: {
       return new Proxy(handle, {
         get(target, name) {
           if (name === 'write')
-            return async (bytes: Buffer, offset: number, length: number) =>
-              target.write(bytes, offset, hooks.write?.(bytes, offset) ?? length);
-          if (name === 'datasync')
-            return async () => {
-              await hooks.datasync?.();
-              return target.datasync();
+            return async (bytes: Buffer, offset: number, length: number) => {
+              const result = await target.write(bytes, offset, hooks.write?.(bytes, offset) ?? length);
+              await hooks.written?.();
+              return result;
             };
           if (name === 'truncate')
             return async (size: number) => {
@@ -232,11 +249,11 @@ describe('file audit log: faults', () => {
     }
   });
 
-  test('a failed sync is a failure: nothing of it stays', async () => {
+  test('a write that fails after its bytes are there is a failure: nothing of it stays', async () => {
     const dir = folder();
     let fail = true;
     const fs = faulty({
-      datasync: () => {
+      written: () => {
         if (fail) throw errno('EIO');
       },
     });
@@ -255,7 +272,7 @@ describe('file audit log: faults', () => {
     const held = new Promise<void>((resolve) => {
       release = resolve;
     });
-    const log = await openLog(folder(), { clock, fs: faulty({ datasync: () => held }) });
+    const log = await openLog(folder(), { clock, fs: faulty({ written: () => held }) });
     const pending = log.emit(start(1));
     while (clock.timers === 0) await new Promise((resolve) => setImmediate(resolve));
     await clock.advance(5_000);
@@ -282,6 +299,9 @@ describe('file audit log: faults', () => {
     await log.emit(start(4));
     assert.deepEqual(numbers(lines(join(dir, DAY))), [4]);
     assert.deepEqual(numbers(lines(join(dir, 'moved'))), [1, 3]);
+    rmSync(join(dir, DAY));
+    await log.emit(start(5));
+    assert.deepEqual(numbers(lines(join(dir, DAY))), [5]);
     await log.close();
   });
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { type FileHandle, stat } from 'node:fs/promises';
 import type { Clock } from '../core/clock.ts';
 import { errorMessage, NightlatchError } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
@@ -217,26 +217,41 @@ class JsonLinesLog implements FileAuditLog {
   }
 
   async #append(batch: readonly Waiting[], bytes: Buffer): Promise<void> {
-    const file = await this.#fileFor(batch[0]!.day, batch[0]!.timeMs);
-    try {
-      for (let written = 0; written < bytes.length; )
-        written += (await file.handle.write(bytes, written, bytes.length - written)).bytesWritten;
-      await file.handle.datasync();
-    } catch (error) {
-      // What is there of the batch is taken back; where that fails too, opening the file again repairs it.
-      this.#file = undefined;
-      await file.handle.truncate(file.size).catch(() => {});
-      await file.handle.close().catch(() => {});
-      throw error;
+    const { day, timeMs } = batch[0]!;
+    let file = await this.#fileFor(day, timeMs);
+    if (!(await this.#writeTo(file, bytes))) {
+      file = await this.#fileFor(day, timeMs);
+      if (!(await this.#writeTo(file, bytes))) throw new Error('its file is taken away as soon as it is made');
     }
     file.size += bytes.length;
     file.lastMs = batch.at(-1)!.timeMs;
   }
 
-  /** The open file where it is the right one and still has its name; else it is opened or made. */
+  /** Resolves when the bytes are on disk; false when the file has lost its name, and they were taken back. */
+  async #writeTo(file: AppendFile, bytes: Buffer): Promise<boolean> {
+    try {
+      // Side by side: whoever waits for the event waits for one turn of the event loop, not two.
+      const [there] = await Promise.all([stillThere(file), writeAll(file.handle, bytes)]);
+      if (there) return true;
+    } catch (error) {
+      await this.#takeBack(file);
+      throw error;
+    }
+    await this.#takeBack(file);
+    return false;
+  }
+
+  /** What is there of the batch is taken out of the file again; where that fails too, opening it again repairs it. */
+  async #takeBack(file: AppendFile): Promise<void> {
+    this.#file = undefined;
+    await file.handle.truncate(file.size).catch(() => {});
+    await file.handle.close().catch(() => {});
+  }
+
+  /** The open file where it is the right one; else it is opened or made. */
   async #fileFor(day: string, timeMs: number): Promise<AppendFile> {
     const file = this.#file;
-    if (file !== undefined && file.day === day && file.lastMs <= timeMs && (await stillThere(file))) return file;
+    if (file !== undefined && file.day === day && file.lastMs <= timeMs) return file;
     await this.#dropFile();
     this.#file = await openForAppend({ dir: this.#dir, fs: this.#fs, log: this.#log }, day, timeMs);
     return this.#file;
@@ -290,6 +305,11 @@ async function stillThere(file: AppendFile): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+async function writeAll(handle: FileHandle, bytes: Buffer): Promise<void> {
+  for (let written = 0; written < bytes.length; )
+    written += (await handle.write(bytes, written, bytes.length - written)).bytesWritten;
 }
 
 function stampOf(ms: number): { ms: number; time: string; day: string } {
