@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream';
 import { errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import { formatDuration } from '../../resources/index.ts';
-import type { Session, SessionEnd, SilenceGuard } from '../../session/types.ts';
+import type { Session, SessionEnd } from '../../session/types.ts';
 import type { FastPath } from './fast-path.ts';
 import { finishStream, StreamRelay, type StreamRelayHandlers } from './stream-relay.ts';
+import { TransactionGuard, type TransactionLimit } from './transaction-guard.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -52,8 +52,7 @@ export interface CommandRelayOptions {
   readonly fastPath: FastPath | undefined;
   /** Ends from outside what runs on the server, where the end of the connection would not. */
   stopWork?(): Promise<void>;
-  /** The limit on a transaction left open, as it stands; 0 milliseconds for none. */
-  idleInTransaction?(): { timeoutMs: number; source: string };
+  readonly idleInTransaction?: TransactionLimit;
 }
 
 /**
@@ -76,15 +75,13 @@ export class DbCommandRelay implements StreamRelayHandlers {
   /** The server's bytes could not be read, and this is where the client stands. */
   #broken: 'between messages' | 'within a message' | undefined;
   #boundaryReached: (() => void) | undefined;
-  /** Counts while a transaction is left open, with the limit that it was made for. */
-  #guard: { readonly guard: SilenceGuard; readonly timeoutMs: number } | undefined;
-  #guardArmed = false;
-  /** The text of the end when a transaction was left open. */
-  #transactionEnd: string | undefined;
+  readonly #transaction: TransactionGuard | undefined;
 
   constructor(options: CommandRelayOptions) {
     this.#options = options;
     this.#taps = options.taps;
+    const { idleInTransaction } = options;
+    if (idleInTransaction !== undefined) this.#transaction = new TransactionGuard(options.session, idleInTransaction);
     this.#relay = new StreamRelay(options.client, options.server, this, options.fastPath);
   }
 
@@ -98,7 +95,7 @@ export class DbCommandRelay implements StreamRelayHandlers {
     const forward = this.#taps.fromClient(length === chunk.length ? chunk : chunk.subarray(0, length));
     if (this.#taps.input) session.activity('input');
     this.#workBegins();
-    if (this.#taps.busy) this.#disarm();
+    if (this.#taps.busy) this.#transaction?.disarm();
     if (this.#taps.waiting) this.#relay.holdClient();
     return forward;
   }
@@ -157,9 +154,7 @@ export class DbCommandRelay implements StreamRelayHandlers {
 
   /** SessionControl.policyChanged */
   policyChanged(): void {
-    if (!this.#guardArmed || this.#guard?.timeoutMs === this.#options.idleInTransaction?.().timeoutMs) return;
-    this.#disarm();
-    this.#watchTransaction();
+    this.#transaction?.policyChanged();
   }
 
   /** SessionControl.close */
@@ -180,10 +175,7 @@ export class DbCommandRelay implements StreamRelayHandlers {
         server.once('close', resolve);
       });
     await this.#relay.stop();
-    // A transaction that was left open is a case of inactivity, with words of its own.
-    const told: SessionEnd =
-      this.#transactionEnd === undefined ? end : { ...end, cause: 'idle', text: this.#transactionEnd };
-    const last = end.tell && this.#clientAtBoundary ? taps.lastWords(told) : undefined;
+    const last = end.tell && this.#clientAtBoundary ? taps.lastWords(end) : undefined;
     await Promise.all([finishStream(client, last), finishStream(server, taps.goodbye)]);
   }
 
@@ -279,32 +271,8 @@ export class DbCommandRelay implements StreamRelayHandlers {
 
   /** An open transaction is left idle from the moment that nothing runs; liveness checks do not touch it. */
   #watchTransaction(): void {
-    const { session, idleInTransaction } = this.#options;
-    if (idleInTransaction === undefined || this.#taps.busy) return;
-    if (!this.#taps.transactionOpen) {
-      this.#disarm();
-      return;
-    }
-    if (this.#guardArmed) return;
-    this.#guardArmed = true;
-    const { timeoutMs } = idleInTransaction();
-    if (timeoutMs === 0) return;
-    if (this.#guard?.timeoutMs !== timeoutMs)
-      this.#guard = { timeoutMs, guard: session.silenceGuard(timeoutMs, () => this.#transactionExpired()) };
-    this.#guard.guard.arm();
-  }
-
-  #disarm(): void {
-    if (!this.#guardArmed) return;
-    this.#guardArmed = false;
-    this.#guard?.guard.disarm();
-  }
-
-  #transactionExpired(): void {
-    const { session, idleInTransaction } = this.#options;
-    if (!this.#guardArmed || idleInTransaction === undefined) return;
-    const { timeoutMs, source } = idleInTransaction();
-    this.#transactionEnd = `Session ended: a transaction was left open without activity for ${formatDuration(timeoutMs)} (${source}).`;
-    void session.end('error', this.#transactionEnd);
+    if (this.#transaction === undefined || this.#taps.busy) return;
+    if (this.#taps.transactionOpen) this.#transaction.arm();
+    else this.#transaction.disarm();
   }
 }

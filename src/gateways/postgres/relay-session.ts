@@ -2,8 +2,7 @@ import type { Duplex } from 'node:stream';
 import { EVENTS } from '../../audit/catalog.ts';
 import { errorMessage } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import { formatDuration } from '../../resources/index.ts';
-import type { IdleWarning, Session, SessionEnd, SilenceGuard } from '../../session/types.ts';
+import type { IdleWarning, Session, SessionEnd } from '../../session/types.ts';
 import { BackendTap } from '../../wire/postgres/backend-tap.ts';
 import { CommandTracker } from '../../wire/postgres/command-tracker.ts';
 import { FrontendTap } from '../../wire/postgres/frontend-tap.ts';
@@ -11,9 +10,11 @@ import { encodeFatal, encodeNotice, TERMINATE } from '../../wire/postgres/messag
 import type { SentStatement } from '../../wire/postgres/sent-statement.ts';
 import type { FastPath } from '../common/fast-path.ts';
 import { finishStream, StreamRelay, type StreamRelayHandlers } from '../common/stream-relay.ts';
+import { TransactionGuard, type TransactionLimit } from '../common/transaction-guard.ts';
 import { SQLSTATE, sqlstateOf } from './sqlstate.ts';
 
-const IN_TRANSACTION = new Set([0x54, 0x45]);
+/** Transaction status outside of any; the others are in one, and in a failed one. */
+const IDLE = 0x49;
 
 /** The two connections of a session, and what the relay needs to know of it. */
 export interface RelayOptions {
@@ -24,8 +25,7 @@ export interface RelayOptions {
   readonly auditQueries: boolean;
   readonly replication: boolean;
   readonly fastPath: FastPath | undefined;
-  /** The limit on a transaction left open, as it stands; 0 milliseconds for none. */
-  idleInTransaction(): { timeoutMs: number; source: string };
+  readonly idleInTransaction: TransactionLimit;
   /** Asks the database to cancel what runs on the server connection. */
   cancel(): Promise<void>;
 }
@@ -47,10 +47,7 @@ export class RelaySession implements StreamRelayHandlers {
   #notice: Buffer | undefined;
   #closing: SessionEnd | undefined;
   #lastWords: (() => void) | undefined;
-  #guard: { guard: SilenceGuard; timeoutMs: number } | undefined;
-  #guardArmed = false;
-  /** A transaction was left open: that is why the session ends. */
-  #transactionLeftOpen = false;
+  readonly #transaction: TransactionGuard;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -60,6 +57,7 @@ export class RelaySession implements StreamRelayHandlers {
       { copyDataCounts: !options.replication },
     );
     this.#back = new BackendTap(this.#tracker);
+    this.#transaction = new TransactionGuard(options.session, options.idleInTransaction);
     this.#relay = new StreamRelay(options.client, options.server, this, options.fastPath);
   }
 
@@ -75,7 +73,7 @@ export class RelaySession implements StreamRelayHandlers {
       this.#working = true;
       session.workStarted();
     }
-    if (this.#guardArmed && this.#tracker.busy) this.#disarmGuard();
+    if (this.#transaction.armed && this.#tracker.busy) this.#transaction.disarm();
   }
 
   fromServer(chunk: Buffer, length: number): number {
@@ -117,7 +115,7 @@ export class RelaySession implements StreamRelayHandlers {
 
   /** SessionControl.policyChanged */
   policyChanged(): void {
-    if (this.#guardArmed && this.#guard?.timeoutMs !== this.#options.idleInTransaction().timeoutMs) this.#armGuard();
+    this.#transaction.policyChanged();
   }
 
   /** SessionControl.close */
@@ -153,7 +151,7 @@ export class RelaySession implements StreamRelayHandlers {
   }
 
   #sqlstate(end: SessionEnd): string {
-    return end.cause === 'idle' && this.#transactionLeftOpen ? SQLSTATE.idleInTransaction : sqlstateOf(end.cause);
+    return end.cause === 'idle' && this.#transaction.expired ? SQLSTATE.idleInTransaction : sqlstateOf(end.cause);
   }
 
   /** Puts a message in where the server is between two of its own. */
@@ -193,44 +191,14 @@ export class RelaySession implements StreamRelayHandlers {
         });
       } else this.#workEnded();
     }
-    if (IN_TRANSACTION.has(this.#tracker.status)) {
-      if (!this.#guardArmed) this.#armGuard();
-    } else if (this.#guardArmed) this.#disarmGuard();
+    if (this.#tracker.status !== IDLE) this.#transaction.arm();
+    else if (this.#transaction.armed) this.#transaction.disarm();
   }
 
   #workEnded(): void {
     if (!this.#working) return;
     this.#working = false;
     this.#options.session.workEnded();
-  }
-
-  #armGuard(): void {
-    const { session, idleInTransaction } = this.#options;
-    const { timeoutMs } = idleInTransaction();
-    if (this.#guard !== undefined && this.#guard.timeoutMs !== timeoutMs) {
-      this.#guard.guard.disarm();
-      this.#guard = undefined;
-    }
-    this.#guardArmed = true;
-    if (timeoutMs === 0) return;
-    this.#guard ??= { timeoutMs, guard: session.silenceGuard(timeoutMs, () => this.#transactionExpired()) };
-    this.#guard.guard.arm();
-  }
-
-  #disarmGuard(): void {
-    this.#guardArmed = false;
-    this.#guard?.guard.disarm();
-  }
-
-  #transactionExpired(): void {
-    const { session, idleInTransaction } = this.#options;
-    if (!this.#guardArmed) return;
-    const { timeoutMs, source } = idleInTransaction();
-    this.#transactionLeftOpen = true;
-    void session.end(
-      'idle',
-      `a transaction was left open without activity for ${formatDuration(timeoutMs)} (${source})`,
-    );
   }
 
   #audit({ text, truncated, parameterCount, preparedName }: SentStatement): void {
