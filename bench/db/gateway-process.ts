@@ -1,5 +1,8 @@
 // The gateway under measurement, in a process of its own: a native listener (TLS with client certificates) and a plain one, as inside a tunnel.
 import net from 'node:net';
+import type { AuditEvent } from '../../src/audit/events.ts';
+import { openAuditLog } from '../../src/audit/file-audit-log.ts';
+import { FastPathSearch } from '../../src/gateways/common/fast-path.ts';
 import { createPostgresGateway } from '../../src/gateways/postgres/gateway.ts';
 import { loadCertAuthority } from '../../src/identity/certificate-authority.ts';
 import type { Identity } from '../../src/identity/types.ts';
@@ -46,14 +49,28 @@ const policy = new TestPolicy([
     },
   },
 ]);
-const overshoots: number[] = [];
+/** How late idle sessions were found to be due, and how late both sides of them were closed, by the gateway's own clock; milliseconds. */
+const lateness = { found: [] as number[], closed: [] as number[] };
+const deadlines = new Map<unknown, number>();
+function watch(event: AuditEvent): void {
+  if (event.event === 'client.disconnect' && event['cause'] === 'idle') {
+    const late = Number(event['overshoot_ms']);
+    lateness.found.push(late);
+    deadlines.set(event['sid'], clock.now() - late);
+  }
+  const deadline = event.event === 'session.end' ? deadlines.get(event['sid']) : undefined;
+  if (deadline !== undefined) lateness.closed.push(clock.now() - deadline);
+}
+const onDisk =
+  settings.auditDir === undefined
+    ? undefined
+    : await openAuditLog({ dir: settings.auditDir, clock, clusterName: 'bench', log });
 const audit = {
   healthy: true,
   query: () => [],
-  emit: async (event: Readonly<Record<string, unknown>>) => {
-    if (event['event'] === 'client.disconnect' && event['cause'] === 'idle')
-      overshoots.push(Number(event['overshoot_ms']));
-    return event as never;
+  emit: async (event: AuditEvent) => {
+    watch(event);
+    return onDisk === undefined ? (event as never) : onDisk.emit(event);
   },
 };
 const sessions = new Sessions({ clock, log, audit, policy });
@@ -65,7 +82,7 @@ const gateway = createPostgresGateway({
   ca,
   tls: { current: await ca.mintTlsServer(['localhost']), onChange: () => () => undefined },
   refused: async () => {},
-  dataPath: settings.dataPath,
+  ...(settings.dataPath === 'auto' ? { fastPath: new FastPathSearch({ clock, log }) } : {}),
 });
 const identity: Identity = {
   user: 'bench',
@@ -102,7 +119,7 @@ const ready: GatewayReady = {
   keyPem: pair.privateKey.export({ format: 'pem', type: 'pkcs8' }) as string,
 };
 process.on('message', (message: { ask: string }) => {
-  if (message.ask === 'overshoots') process.send!({ overshoots });
+  if (message.ask === 'lateness') process.send!(lateness);
   else if (message.ask === 'memory') process.send!(settledMemory());
   else process.send!({ ...process.memoryUsage(), sessions: sessions.list().length });
 });

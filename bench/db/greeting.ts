@@ -19,3 +19,6 @@ export const GREETING = Buffer.concat([
   Buffer.from('4b0000000c0000000100000001', 'hex'),
   Buffer.from('5a0000000549', 'hex'),
 ]);
+
+/** What a server answers to a query that returns nothing: CommandComplete and ReadyForQuery. */
+export const EMPTY_ANSWER = Buffer.from('430000000d53454c454354203000' + '5a0000000549', 'hex');

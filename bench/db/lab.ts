@@ -23,6 +23,8 @@ export interface GatewaySettings {
   readonly serverPort: number;
   readonly idleTimeout?: string;
   readonly auditQueries: boolean;
+  /** Where the audit log is written, on disk before a session ends; without it nothing is written. */
+  readonly auditDir?: string;
   readonly dataPath: 'auto' | 'streams';
   /** For measuring memory: see `settled-memory.ts`. */
   readonly settledHeap?: boolean;
@@ -44,6 +46,8 @@ export interface IdleClients {
   readonly direct: boolean;
   /** How long they are allowed to be idle, where they are to measure how late they are ended. */
   readonly timeoutMs?: number;
+  /** All are open before the first one ends. */
+  readonly together?: boolean;
 }
 
 /** A proxy under measurement, with the ports of its plain and its TLS listener. */

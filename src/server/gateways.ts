@@ -2,6 +2,7 @@ import net, { type Server, type Socket } from 'node:net';
 import type { AuditLog } from '../audit/events.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
+import { FastPathSearch } from '../gateways/common/fast-path.ts';
 import { nativeRecords } from '../gateways/common/tls/native-records.ts';
 import type { DesktopCredentials } from '../gateways/desktop/credentials.ts';
 import { createDesktopGateway, type DesktopGateway } from '../gateways/desktop/gateway.ts';
@@ -114,7 +115,8 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
   }
 
   const refused = (refusal: RefusedLogin) => deps.refusedLogins.record(refusal);
-  const databases = { clock, log, sessions, policy, ca, tls: certificate, refused };
+  const fastPath = new FastPathSearch({ clock, log });
+  const databases = { clock, log, sessions, policy, ca, tls: certificate, refused, fastPath };
   const postgres = createPostgresGateway(databases);
   tunnels.set(ALPN_DATABASE.postgres, {
     readsTarget: false,
@@ -139,7 +141,7 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
     listeners.push({ server, addr: proxy.redis_listen_addr, name: 'redis', purpose: 'Redis' });
   }
 
-  const kube = createKubeGateway({ clock, log, audit, policy, sessions, ca, refused });
+  const kube = createKubeGateway({ clock, log, audit, policy, sessions, ca, refused, fastPath });
   if (proxy.kube_listen_addr !== undefined) {
     const { current: credential } = certificate;
     const { forKubeName: credentialFor } = certificate;
@@ -157,6 +159,7 @@ export async function startGateways(deps: GatewaysDeps): Promise<Gateways> {
     ssh,
     desktops,
     async close() {
+      fastPath.close();
       desktops.close();
       kube.close();
       postgres.close();

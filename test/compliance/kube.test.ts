@@ -10,6 +10,7 @@ import { type ClusterAuthorities, loadCertAuthority } from '../../src/identity/c
 import { createKubePort } from '../../src/server/public-port.ts';
 import { systemClock } from '../../src/server/system-clock.ts';
 import { FakeClock, settle } from '../fixtures/fake-clock.ts';
+import { fastPath } from '../fixtures/fast-path.ts';
 import { memoryStore, testMasterKey } from '../fixtures/identity.ts';
 import {
   type Carrier,
@@ -210,7 +211,7 @@ async function start(variant: Variant, world: World): Promise<RunningGateway> {
       ).toString('base64'),
     },
   });
-  const gateway = createKubeGateway({ ...world, ca: users, refused: async () => {} });
+  const gateway = createKubeGateway({ ...world, fastPath, ca: users, refused: async () => {} });
   const { clock, log } = world;
   const { server } = createKubePort(gateway, {
     clock,

@@ -3,6 +3,7 @@ import { createMysqlGateway } from '../../src/gateways/mysql/gateway.ts';
 import { COMMAND } from '../../src/wire/mysql/commands.ts';
 import { encodePacket } from '../../src/wire/mysql/packets.ts';
 import { testAuthority } from '../fixtures/db-authority.ts';
+import { fastPath } from '../fixtures/fast-path.ts';
 import { CommandTestClient, databaseResource, startDatabaseGateway } from './db-subject.ts';
 import { describeGateway } from './gateway.ts';
 import { listenAsTarget, query, SmallClient, type TargetConnection } from './mysql-peers.ts';
@@ -35,7 +36,7 @@ describeGateway({
     return startDatabaseGateway({
       world,
       protocol: 'mysql',
-      gateway: createMysqlGateway({ ...world, ...(await testAuthority()) }),
+      gateway: createMysqlGateway({ ...world, fastPath, ...(await testAuthority()) }),
       target: await listenAsTarget(),
       makeClient: (socket) => new SmallClient(socket),
       login: (client) => client.login('app'),

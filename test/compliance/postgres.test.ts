@@ -8,6 +8,7 @@ import type { Identity } from '../../src/identity/types.ts';
 import { BACKEND, decodeServerError, encodeMessage, encodeNotice, FRONTEND } from '../../src/wire/postgres/messages.ts';
 import { encodeStartup, PROTOCOL_3_0 } from '../../src/wire/postgres/startup.ts';
 import { settle } from '../fixtures/fake-clock.ts';
+import { fastPath } from '../fixtures/fast-path.ts';
 import { memoryStore, testMasterKey } from '../fixtures/identity.ts';
 import {
   type ConnectResult,
@@ -191,6 +192,7 @@ const subject: GatewaySubject = {
       ca,
       tls: { current: await ca.mintTlsServer(['localhost']), onChange: () => () => undefined },
       refused: async () => {},
+      fastPath,
     });
     const sockets = new Set<net.Socket>();
     const targets: Target[] = [];

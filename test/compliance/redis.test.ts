@@ -2,6 +2,7 @@
 import { createRedisGateway } from '../../src/gateways/redis/gateway.ts';
 import { encodeCommand } from '../../src/wire/redis/resp.ts';
 import { testAuthority } from '../fixtures/db-authority.ts';
+import { fastPath } from '../fixtures/fast-path.ts';
 import { CommandTestClient, databaseResource, startDatabaseGateway } from './db-subject.ts';
 import { describeGateway } from './gateway.ts';
 import { listenAsTarget, SmallClient, type TargetConnection } from './redis-peers.ts';
@@ -35,7 +36,7 @@ describeGateway({
     return startDatabaseGateway({
       world,
       protocol: 'redis',
-      gateway: createRedisGateway({ ...world, ...(await testAuthority()) }),
+      gateway: createRedisGateway({ ...world, fastPath, ...(await testAuthority()) }),
       target: await listenAsTarget(),
       makeClient: (socket) => new SmallClient(socket),
       async login(client) {

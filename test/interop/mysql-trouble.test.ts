@@ -10,6 +10,7 @@ import { encodeError, encodePacket } from '../../src/wire/mysql/packets.ts';
 import { listenAsTarget, query, SmallClient } from '../compliance/mysql-peers.ts';
 import { MARIADB } from '../fixtures/db/mariadb.ts';
 import { run, until } from '../fixtures/db/programs.ts';
+import { fastPath } from '../fixtures/fast-path.ts';
 import {
   databaseAt,
   everything,
@@ -40,7 +41,7 @@ describe('MySQL servers that misbehave', () => {
 
   beforeEach(async () => {
     world = await troubleWorld('mysql');
-    gateway = createMysqlGateway(world);
+    gateway = createMysqlGateway({ ...world, fastPath });
     door = await tunnelTo(world, gateway);
     servers = [door];
   });

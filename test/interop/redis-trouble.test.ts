@@ -7,6 +7,7 @@ import { createRedisGateway, type RedisGateway } from '../../src/gateways/redis/
 import { encodeCommand } from '../../src/wire/redis/resp.ts';
 import { listenAsTarget, SmallClient } from '../compliance/redis-peers.ts';
 import { run, until } from '../fixtures/db/programs.ts';
+import { fastPath } from '../fixtures/fast-path.ts';
 import {
   databaseAt,
   everything,
@@ -26,7 +27,7 @@ describe('Redis servers that misbehave', () => {
 
   beforeEach(async () => {
     world = await troubleWorld('redis');
-    gateway = createRedisGateway(world);
+    gateway = createRedisGateway({ ...world, fastPath });
     door = await tunnelTo(world, gateway);
     servers = [door];
   });

@@ -334,17 +334,17 @@ export class FastPath {
   }
 }
 
-/** Looks for the fast path when a gateway starts. */
+/** Looks for the fast path when the server starts: one self-test, one read buffer and one pool of slabs for all gateways. */
 export class FastPathSearch {
   readonly #closed = new AbortController();
   #found: FastPath | undefined;
 
-  constructor(protocol: string, { clock, log }: { clock: Clock; log: Logger }) {
+  constructor({ clock, log }: { clock: Clock; log: Logger }) {
     const limit = deadline(clock, SELF_TEST_MS, 'the test did not end', this.#closed.signal);
     void loadFastPath(limit.signal).then((path) => {
       limit.clear();
       this.#found = path;
-      if (path === undefined) log.debug(`${protocol}: the relay uses streams: this Node has no faster way`);
+      if (path === undefined) log.debug('relays use streams: this Node has no faster way');
     });
   }
 

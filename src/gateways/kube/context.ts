@@ -20,7 +20,7 @@ export interface KubeContext {
   readonly sessions: SessionManager;
   readonly upstreams: KubeUpstreams;
   readonly inFlight: InFlightRequests;
-  readonly fastPath: FastPathSearch;
+  readonly fastPath?: FastPathSearch;
 }
 
 /** A request that the gateway has understood: who, where, what. */

@@ -9,7 +9,7 @@ import type { RefusedLogin } from '../../identity/refused-logins.ts';
 import type { CertAuthority, Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
-import { FastPathSearch } from '../common/fast-path.ts';
+import type { FastPathSearch } from '../common/fast-path.ts';
 import type { SecureStream } from '../common/tls/tls-stream.ts';
 import { routeRequest } from './admission.ts';
 import type { KubeCall, KubeContext } from './context.ts';
@@ -30,6 +30,8 @@ export interface KubeGatewayDeps {
   readonly ca: Pick<CertAuthority, 'verifyTlsUser'>;
   /** Somebody was refused for the certificate; never rejects. */
   refused(refusal: RefusedLogin): Promise<void>;
+  /** Sessions go below the streams where it has found a way; without it they never do. */
+  readonly fastPath?: FastPathSearch;
 }
 
 /** The Kubernetes gateway as an HTTP server's two entrances (HTTP/2 and HTTP/1.1, with client certificates asked for). */
@@ -46,8 +48,7 @@ export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
   const upstreams = new KubeUpstreams(clock);
   const denials = new Denials(clock);
   const inFlight = new InFlightRequests(clock, policy);
-  const fastPath = new FastPathSearch('kube', deps);
-  const context: KubeContext = { ...deps, upstreams, inFlight, fastPath };
+  const context: KubeContext = { ...deps, upstreams, inFlight };
   const identities = new WeakMap<SecureStream, Identity>();
 
   function identify(socket: SecureStream): Identity | string {
@@ -127,7 +128,6 @@ export function createKubeGateway(deps: KubeGatewayDeps): KubeGateway {
       });
     },
     close() {
-      fastPath.close();
       inFlight.close();
       upstreams.close();
     },

@@ -64,7 +64,7 @@ export async function handleUpgrade(
   const tty = purpose !== 'portforward' && purpose !== 'proxy' && isSet(info.query, 'tty');
   const execCleanup = () => kubeOptions(context.policy.current, call.identity.user).execCleanup;
   const { clock, fastPath } = context;
-  const streams = new StreamSession({ clock, client: socket, tty, execCleanup, fastPath: fastPath.found });
+  const streams = new StreamSession({ clock, client: socket, tty, execCleanup, fastPath: fastPath?.found });
   const fields = kubeAuditFields(call, impersonation);
   const opened = await context.sessions.open(
     {

@@ -20,7 +20,7 @@ import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
-import { FastPathSearch } from '../common/fast-path.ts';
+import type { FastPathSearch } from '../common/fast-path.ts';
 import { type ConnectionDeps, MysqlConnection } from './connection.ts';
 import { ERROR, errorOfFailure } from './error-codes.ts';
 import { type Announcement, KnownServers } from './known-servers.ts';
@@ -54,8 +54,8 @@ export interface MysqlGatewayDeps {
   /** Somebody was refused for the certificate; resolves when that is in the audit log. */
   refused(refusal: RefusedLogin): Promise<void>;
   readonly limits?: LoginLimits;
-  /** `auto`: below the streams where this Node passes the self-test. `streams`: never. */
-  readonly dataPath?: 'auto' | 'streams';
+  /** Sessions go below the streams where it has found a way; without it they never do. */
+  readonly fastPath?: FastPathSearch;
 }
 
 export interface MysqlGateway {
@@ -85,12 +85,10 @@ class Gateway implements MysqlGateway {
   readonly #connections: ConnectionDeps;
   readonly #admission: DbAdmission;
   readonly #tls: DbClientTls;
-  readonly #fastPath: FastPathSearch | undefined;
 
   constructor(deps: MysqlGatewayDeps) {
     this.#deps = deps;
     const { clock, log, sessions, policy, ca } = deps;
-    if (deps.dataPath !== 'streams') this.#fastPath = new FastPathSearch('mysql', deps);
     this.#connections = {
       clock,
       log,
@@ -99,7 +97,7 @@ class Gateway implements MysqlGateway {
       upstreamTls: new DbUpstreamTls(ca, clock),
       threadIds: new ThreadIds(),
       knownServers: new KnownServers(),
-      fastPath: () => this.#fastPath?.found,
+      fastPath: () => deps.fastPath?.found,
     };
     const limits = deps.limits ?? DEFAULT_LIMITS;
     this.#admission = new DbAdmission(clock, limits);
@@ -129,7 +127,6 @@ class Gateway implements MysqlGateway {
   }
 
   close(): void {
-    this.#fastPath?.close();
     this.#tls.close();
     this.#admission.close();
   }

@@ -20,7 +20,7 @@ import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
-import { FastPathSearch } from '../common/fast-path.ts';
+import type { FastPathSearch } from '../common/fast-path.ts';
 import { finishStream } from '../common/stream-relay.ts';
 import type { SecureStream } from '../common/tls/tls-stream.ts';
 import { CancelKeys } from './cancel-keys.ts';
@@ -52,8 +52,8 @@ export interface PostgresGatewayDeps {
   /** Somebody was refused for the certificate; resolves when that is in the audit log. */
   refused(refusal: RefusedLogin): Promise<void>;
   readonly limits?: LoginLimits;
-  /** `auto`: below the streams where this Node passes the self-test. `streams`: never. */
-  readonly dataPath?: 'auto' | 'streams';
+  /** Sessions go below the streams where it has found a way; without it they never do. */
+  readonly fastPath?: FastPathSearch;
 }
 
 export interface PostgresGateway {
@@ -76,12 +76,10 @@ class Gateway implements PostgresGateway {
   readonly #admission: DbAdmission;
   readonly #tls: DbClientTls;
   readonly #closed = new AbortController();
-  readonly #fastPath: FastPathSearch | undefined;
 
   constructor(deps: PostgresGatewayDeps) {
     this.#deps = deps;
     const { clock, log, sessions, policy, ca } = deps;
-    if (deps.dataPath !== 'streams') this.#fastPath = new FastPathSearch('postgres', deps);
     this.#connections = {
       clock,
       log,
@@ -89,7 +87,7 @@ class Gateway implements PostgresGateway {
       policy,
       upstreamTls: new DbUpstreamTls(ca, clock),
       cancelKeys: new CancelKeys(),
-      fastPath: () => this.#fastPath?.found,
+      fastPath: () => deps.fastPath?.found,
     };
     const limits = deps.limits ?? DEFAULT_LIMITS;
     this.#admission = new DbAdmission(clock, limits);
@@ -122,7 +120,6 @@ class Gateway implements PostgresGateway {
 
   close(): void {
     this.#closed.abort(new NightlatchError('cancelled', 'the gateway is closed'));
-    this.#fastPath?.close();
     this.#tls.close();
     this.#admission.close();
   }

@@ -12,7 +12,7 @@ import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
 import { deadline } from '../common/deadline.ts';
-import { FastPathSearch } from '../common/fast-path.ts';
+import type { FastPathSearch } from '../common/fast-path.ts';
 import { type ConnectionDeps, failure, RedisConnection, refuse } from './connection.ts';
 import { type FirstCommand, readFirstCommand } from './first-command.ts';
 
@@ -40,8 +40,8 @@ export interface RedisGatewayDeps {
   /** Somebody was refused for the certificate; resolves when that is in the audit log. */
   refused(refusal: RefusedLogin): Promise<void>;
   readonly limits?: LoginLimits;
-  /** `auto`: below the streams where this Node passes the self-test. `streams`: never. */
-  readonly dataPath?: 'auto' | 'streams';
+  /** Sessions go below the streams where it has found a way; without it they never do. */
+  readonly fastPath?: FastPathSearch;
 }
 
 export interface RedisGateway {
@@ -63,19 +63,17 @@ class Gateway implements RedisGateway {
   readonly #connections: ConnectionDeps;
   readonly #admission: DbAdmission;
   readonly #tls: DbClientTls;
-  readonly #fastPath: FastPathSearch | undefined;
 
   constructor(deps: RedisGatewayDeps) {
     this.#deps = deps;
     const { clock, log, sessions, policy, ca } = deps;
-    if (deps.dataPath !== 'streams') this.#fastPath = new FastPathSearch('redis', deps);
     this.#connections = {
       clock,
       log,
       sessions,
       policy,
       upstreamTls: new DbUpstreamTls(ca, clock),
-      fastPath: () => this.#fastPath?.found,
+      fastPath: () => deps.fastPath?.found,
     };
     const limits = deps.limits ?? DEFAULT_LIMITS;
     this.#admission = new DbAdmission(clock, limits);
@@ -104,7 +102,6 @@ class Gateway implements RedisGateway {
   }
 
   close(): void {
-    this.#fastPath?.close();
     this.#tls.close();
     this.#admission.close();
   }
