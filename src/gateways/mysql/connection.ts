@@ -289,7 +289,6 @@ export class MysqlConnection implements SessionControl {
 
   async close(end: SessionEnd): Promise<void> {
     const { stream, reader, sequence, threadId } = this.#client;
-    this.#aborted.abort(new NightlatchError('cancelled', end.text));
     this.#deps.threadIds.release(threadId);
     const session = this.#session;
     if (this.#started && session !== undefined) {
@@ -297,6 +296,7 @@ export class MysqlConnection implements SessionControl {
       session.audit(event, code, { cause: end.cause, ...session.spec.auditFields });
     }
     if (this.#relay !== undefined) return this.#relay.close(end);
+    this.#aborted.abort(new NightlatchError('cancelled', end.text));
     reader.detach();
     stream.on('error', () => undefined);
     stream.resume();

@@ -262,13 +262,13 @@ export class RedisConnection implements SessionControl {
   }
 
   async close(end: SessionEnd): Promise<void> {
-    this.#aborted.abort(new NightlatchError('cancelled', end.text));
     const session = this.#session;
     if (this.#started && session !== undefined) {
       const { event, code } = EVENTS.databaseSessionEnd;
       session.audit(event, code, { cause: end.cause, ...session.spec.auditFields });
     }
     if (this.#relay !== undefined) return this.#relay.close(end);
+    this.#aborted.abort(new NightlatchError('cancelled', end.text));
     const { stream } = this.#client;
     this.#ahead.detach();
     stream.on('error', () => undefined);
