@@ -6,18 +6,13 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { settledMemory } from '../settled-memory.ts';
 import { GREETING } from './greeting.ts';
+import { listening } from './listening.ts';
 
 const dir = process.argv[2]!;
 const greet = (socket: net.Socket): void => {
   socket.on('error', () => undefined);
   socket.on('data', () => socket.write(GREETING));
 };
-const listening = (server: net.Server): Promise<number> =>
-  new Promise((resolve) => {
-    server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () =>
-      resolve((server.address() as net.AddressInfo).port),
-    );
-  });
 const [key, cert] = [readFileSync(join(dir, 'peer.key')), readFileSync(join(dir, 'peer.crt'))];
 const options = { key, cert, requestCert: true, rejectUnauthorized: false, ALPNProtocols: ['postgresql'] };
 process.on('message', () => process.send!({ rss: settledMemory().rss }));

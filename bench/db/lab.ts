@@ -221,6 +221,13 @@ backend pg
     return { name: 'node:tls alone', child, ...ports, direct: true };
   }
 
+  /** A relay on Node with nothing in it, see bare-relay.ts. */
+  async bareRelay(serverPort: number): Promise<Peer> {
+    const child = this.#fork('bare-relay.ts', [JSON.stringify({ dir: this.dir, serverPort })]);
+    const [ports] = (await once(child, 'message')) as [{ plainPort: number; tlsPort: number }];
+    return { name: 'node relay', child, ...ports, direct: true };
+  }
+
   idleClients(settings: IdleClients): ChildProcess {
     return this.#fork('idle-clients.ts', [JSON.stringify(settings)]);
   }

@@ -14,7 +14,7 @@ const WARM_SECONDS = 3;
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const PARTS = new Set((process.env['BENCH_PARTS'] ?? 'tps,copy,connect,memory,idle').split(','));
 const COPY_MB = Number(process.env['BENCH_COPY_MB'] ?? 1024);
-const CLIENTS = [1, 8, 64];
+const CLIENTS = (process.env['BENCH_CLIENTS'] ?? '1,8,64').split(',').map(Number);
 const SESSIONS = (process.env['BENCH_SESSIONS'] ?? '1000,5000').split(',').map(Number);
 
 const lab = new Lab();
@@ -115,16 +115,19 @@ async function warmPgbench(way: Way, clients: number): Promise<{ tps: number; cp
   return { tps: transactions / warm.length, cpuPerMillion: ((to - from) / transactions) * 1e6 };
 }
 
-function ratios(values: ReadonlyMap<string, number>, name: string): string {
+function ratios(values: ReadonlyMap<string, number>, name: string, to = ['pgbouncer', 'haproxy']): string {
   const own = values.get(name)!;
-  return ['pgbouncer', 'haproxy'].map((peer) => (own / values.get(peer)!).toFixed(2)).join(' / ');
+  return to.map((peer) => (own / values.get(peer)!).toFixed(2)).join(' / ');
 }
 
 async function measureTps(serverPort: number, peers: readonly Peer[]): Promise<void> {
   say(
     `## Transactions a second: \`pgbench -S -M prepared\`, ${ROUNDS} × ${SECONDS} s after ${WARM_SECONDS} s to warm up, medians\n`,
   );
-  say('CPU: seconds of the proxy for a million transactions. Ratios: nightlatch to pgbouncer / HAProxy.\n');
+  say(
+    'CPU: seconds of the proxy for a million transactions. Ratios: nightlatch to pgbouncer / HAProxy / the Node relay.',
+  );
+  say('Node relay: what nightlatch relays with, and nothing in it (bare-relay.ts).\n');
   for (const tls of [false, true]) {
     say(`### ${tls ? 'TLS from the client' : 'Plain'}\n`);
     const list = ways(serverPort, peers, tls);
@@ -148,7 +151,9 @@ async function measureTps(serverPort: number, peers: readonly Peer[]): Promise<v
       const medians = new Map([...tps].map(([name, values]) => [name, median(values)]));
       const cells = list.map((way) => Math.round(medians.get(way.name)!).toLocaleString('en'));
       const used = list.filter((way) => way.peer).map((way) => median(cpu.get(way.name)!).toFixed(1));
-      say(`| ${clients} | ${cells.join(' | ')} | ${ratios(medians, 'nightlatch')} | ${used.join(', ')} |`);
+      say(
+        `| ${clients} | ${cells.join(' | ')} | ${ratios(medians, 'nightlatch', ['pgbouncer', 'haproxy', 'node relay'])} | ${used.join(', ')} |`,
+      );
     }
     say();
   }
@@ -374,7 +379,7 @@ try {
     await output(
       spawn(join(PG_BIN, 'pgbench'), ['-i', '-q', '-s', '10'], { env: ways(serverPort, peers, false)[0]!.env }),
     );
-    if (PARTS.has('tps')) await measureTps(serverPort, peers);
+    if (PARTS.has('tps')) await measureTps(serverPort, [...peers, await lab.bareRelay(serverPort)]);
     if (PARTS.has('copy')) await measureCopy(serverPort, peers);
     if (PARTS.has('connect')) await measureConnect(serverPort, peers);
   }
