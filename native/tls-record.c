@@ -2,10 +2,12 @@
 //
 // node:crypto makes an object, a key schedule and a buffer for every record; here a cipher context is kept for each direction of a
 // connection. Everything else of TLS is elsewhere: the handshake is Node's, framing and alerts are TypeScript's
-// (src/gateways/common/tls-records.ts).
+// (src/gateways/common/tls/records.ts).
 #include <node_api.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,8 @@ typedef struct {
 } Protection;
 
 static napi_value fail(napi_env env, const char *message) {
+  // An error that stays in OpenSSL's queue would be taken for one of the next connection that Node's TLS looks after.
+  ERR_clear_error();
   napi_throw_error(env, NULL, message);
   return NULL;
 }
@@ -137,8 +141,10 @@ static napi_value open_record(napi_env env, napi_callback_info info) {
   if (!next_nonce(protection) || EVP_CipherUpdate(context, NULL, &written, header, HEADER_BYTES) != 1 ||
       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, body + content_length) != 1 ||
       EVP_CipherUpdate(context, body, &written, body, content_length) != 1 ||
-      EVP_CipherFinal_ex(context, body + content_length, &written) != 1)
+      EVP_CipherFinal_ex(context, body + content_length, &written) != 1) {
+    ERR_clear_error();
     return number(env, -1);
+  }
   return number(env, content_length);
 }
 

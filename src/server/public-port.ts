@@ -8,7 +8,7 @@ import type { Clock } from '../core/clock.ts';
 import { errorMessage } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import { TlsAcceptor } from '../gateways/common/tls/accept.ts';
-import type { SecureStream } from '../gateways/common/tls/tls-stream.ts';
+import { type SecureStream, TlsStream } from '../gateways/common/tls/tls-stream.ts';
 import type { RefusedLogin } from '../identity/refused-logins.ts';
 import type { Identity, TlsCredential, Verified } from '../identity/types.ts';
 import type { ClientHello } from '../wire/tls/client-hello.ts';
@@ -135,7 +135,9 @@ export function createPublicPort(deps: PublicPortDeps): TlsListener {
   return createTlsListener(server, deps, mayTakeOver, (stream) => {
     stream.setNoDelay(true);
     const tunnel = typeof stream.alpnProtocol === 'string' ? tunnels.get(stream.alpnProtocol) : undefined;
-    if (tunnel !== undefined) openTunnel(stream, tunnel, deps);
+    // Behind a HelloRetryRequest a client may ask for another protocol than at first.
+    if (tunnel?.needsNodeTls === true && stream instanceof TlsStream) stream.destroy();
+    else if (tunnel !== undefined) openTunnel(stream, tunnel, deps);
     else (isKubeName(String(stream.servername)) ? kube : web).emit('secureConnection', stream);
   });
 }

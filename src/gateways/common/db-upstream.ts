@@ -44,9 +44,10 @@ export function connectTcp(address: DbAddress, signal: AbortSignal): Promise<net
       signal.removeEventListener('abort', onAbort);
       socket.off('connect', onConnect);
       socket.off('error', onError);
+      // An error may come at any time from now on; whoever has the socket sees its 'close'.
+      socket.on('error', () => undefined);
       if (error === undefined) resolve(socket);
       else {
-        socket.on('error', () => undefined);
         socket.destroy();
         reject(error);
       }
@@ -81,7 +82,7 @@ export class DbUpstreamTls {
   }
 
   /**
-   * Starts TLS on a connected socket and checks the server (resource, `tls.mode`). The gateway's client certificate is shown where it signs in by it, and
+   * Starts TLS on a connected socket, which a failure closes, and checks the server (resource, `tls.mode`). The gateway's client certificate is shown where it signs in by it, and
    * with `alwaysCertificate` also where it does so by password.
    * @throws {NightlatchError} `unavailable` when the handshake fails or the server's certificate is not the one demanded; the signal's reason.
    */
@@ -94,8 +95,10 @@ export class DbUpstreamTls {
     const { mode, server_name: configuredName } = database.spec.tls;
     const host = configuredName ?? databaseAddress(database).host;
     const byCertificate = options.alwaysCertificate === true || database.spec.auth === undefined;
-    const secureContext = await this.#context(database, byCertificate ? dbUser : undefined);
-    options.signal.throwIfAborted();
+    const secureContext = await this.#context(database, byCertificate ? dbUser : undefined).catch((error: unknown) => {
+      socket.destroy();
+      throw error;
+    });
     try {
       return await connectTls(
         socket,

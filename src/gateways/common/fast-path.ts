@@ -63,7 +63,7 @@ interface FastEnd {
 /** Undefined where the stream has no handle that can be taken over. */
 function fastEnd(stream: Duplex): FastEnd | undefined {
   const tls = stream instanceof TlsStream ? stream : undefined;
-  const handle = stream.destroyed ? undefined : handleOf(tls === undefined ? stream : tls.socket);
+  const handle = stream.destroyed || tls?.detachable === false ? undefined : handleOf(tls?.socket ?? stream);
   return handle === undefined ? undefined : { stream, handle, tls };
 }
 
@@ -95,6 +95,8 @@ export class FastDirection {
   #writing = false;
   #stopped = false;
   #held = false;
+  /** Records of the chunk during which the source was taken over still wait in its reader. */
+  #starting = false;
   #flushed: (() => void)[] = [];
 
   constructor(path: FastPath, source: FastEnd, target: FastEnd, transform: Transform) {
@@ -113,7 +115,16 @@ export class FastDirection {
   /** Takes the source's reads over. */
   start(): void {
     const from = this.#from;
-    this.#opens?.detach();
+    const opens = this.#opens;
+    if (opens !== undefined) {
+      opens.detach();
+      this.#starting = true;
+      process.nextTick(() => {
+        this.#starting = false;
+        if (!this.#held) this.#takeContent(opens);
+      });
+    }
+    if (this.#seals !== undefined) this.#seals.sealer = this;
     this.#original = from.onread;
     from.useUserBuffer(this.#path.buffer);
     from.onread = () => this.#onRead();
@@ -144,7 +155,7 @@ export class FastDirection {
     if (!this.#held) return;
     this.#held = false;
     const opens = this.#opens;
-    if (opens !== undefined && !opens.destroyed) this.#takeContent(opens);
+    if (opens !== undefined && !this.#starting) this.#takeContent(opens);
     if (!(this.#held || this.#stopped || this.#source.destroyed)) this.#from.readStart();
   }
 
@@ -189,6 +200,7 @@ export class FastDirection {
 
   /** Passes on in one write what is in the records that were read, or that waited while the source was held. */
   #takeContent(opens: TlsStream, read?: Buffer, length = 0): void {
+    if (opens.destroyed) return;
     const outer = this.#gathering;
     this.#gathering = true;
     try {

@@ -61,7 +61,7 @@ function handshakeMessage(bytes: Buffer): Buffer | undefined {
     const start = at + RECORD_HEADER_BYTES;
     const content = bytes.subarray(start, start + length);
     message = message.length === 0 ? content : Buffer.concat([message, content]);
-    if (message[0] !== CLIENT_HELLO) throw new DecodeError('not a ClientHello');
+    if (message.length > 0 && message[0] !== CLIENT_HELLO) throw new DecodeError('not a ClientHello');
     if (message.length >= 4) {
       const needed = message.readUIntBE(1, 3);
       if (needed > MAX_CLIENT_HELLO) throw new DecodeError('too long a ClientHello');

@@ -1,51 +1,72 @@
 import type net from 'node:net';
 import tls from 'node:tls';
 import { HandshakeWire } from './handshake-wire.ts';
-import { nativeRecords } from './native-records.ts';
+import { type NativeRecords, nativeRecords } from './native-records.ts';
 import { takeOver } from './takeover.ts';
 import type { SecureStream } from './tls-stream.ts';
 
 /**
- * The client's side of TLS on a connected socket that nobody has read from yet. A handshake that fails closes the socket.
+ * The client's side of TLS on a connected socket that nobody has read from yet. What the certificate must be for is `servername`, or else `host`; without
+ * either it is `localhost`. A handshake that fails closes the socket.
+ * @param native - what protects the records; `null` leaves the connection to Node's TLS.
  * @throws the error of Node's TLS, or the signal's reason.
  */
 export function connectTls(
   socket: net.Socket,
   options: tls.ConnectionOptions,
   signal: AbortSignal,
+  native: NativeRecords | null = nativeRecords ?? null,
 ): Promise<SecureStream> {
   return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const native = nativeRecords;
-    const wire = native === undefined ? undefined : new HandshakeWire(socket, Buffer.alloc(0));
+    socket.on('error', ignore);
+    if (signal.aborted || socket.destroyed) {
+      socket.destroy();
+      reject(signal.aborted ? signal.reason : closed());
+      return;
+    }
+    const wire = native === null ? undefined : new HandshakeWire(socket, Buffer.alloc(0));
     const secure = tls.connect({ ...options, socket: wire ?? socket });
-    const stop = (): void => {
+    let over = false;
+    const settle = (error?: Error): void => {
+      over = true;
       signal.removeEventListener('abort', onAbort);
+      socket.off('close', onClose);
       secure.off('secureConnect', onSecure);
-      secure.off('error', onError);
-      secure.off('close', onClose);
+      secure.off('error', fail);
       secure.on('error', ignore);
-    };
-    const onSecure = (): void => {
-      stop();
-      if (native === undefined || wire === undefined) resolve(secure);
-      else takeOver(native, secure, wire, false).then(resolve, onError);
-    };
-    const onError = (error: Error): void => {
-      stop();
-      socket.on('error', ignore);
+      if (error === undefined) return;
       secure.destroy();
       socket.destroy();
       reject(error);
     };
-    const onClose = (): void => onError(new Error('the other end closed the connection'));
-    const onAbort = (): void => onError(signal.reason as Error);
+    const succeed = (stream: SecureStream): void => {
+      if (over) {
+        stream.destroy();
+        return;
+      }
+      settle();
+      resolve(stream);
+    };
+    const fail = (error: Error): void => {
+      if (!over) settle(error);
+    };
+    const onSecure = (): void => {
+      if (native === null || wire === undefined) succeed(secure);
+      else takeOver(native, secure, wire, false).then(succeed, fail);
+    };
+    // An error that Node's TLS has to tell comes first.
+    const onClose = (): void => void setImmediate(() => fail(closed()));
+    const onAbort = (): void => fail(signal.reason as Error);
     if (wire !== undefined) secure.on('keylog', (line) => wire.noteKeys(line));
     secure.once('secureConnect', onSecure);
-    secure.once('error', onError);
-    secure.once('close', onClose);
+    secure.once('error', fail);
+    socket.once('close', onClose);
     signal.addEventListener('abort', onAbort, { once: true });
   });
+}
+
+function closed(): Error {
+  return new Error('the other end closed the connection');
 }
 
 function ignore(): void {

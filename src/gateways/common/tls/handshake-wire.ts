@@ -30,6 +30,9 @@ export class HandshakeWire extends Duplex {
   /** What TLS wrote since it was given a record. */
   #written: Buffer[] = [];
   #writes = 0;
+  /** Writes that the socket has not taken yet. */
+  #underWay = 0;
+  #whenTaken: (() => void) | undefined;
   /** What TLS writes is kept. */
   #recording = true;
   /** Nothing more is given to TLS: the handshake is done. */
@@ -50,6 +53,7 @@ export class HandshakeWire extends Duplex {
     socket.on('close', this.#onClose);
     this.on('resume', () => setImmediate(this.#feed));
     socket.resume();
+    if (socket.readableEnded) this.#onEnd();
   }
 
   get socket(): net.Socket {
@@ -78,12 +82,17 @@ export class HandshakeWire extends Duplex {
     this.#feed();
   }
 
-  /** Resolves when TLS has written all that it had to. */
+  /** Resolves when TLS has written all that it had to, and the socket has taken it; or when the connection is lost. */
   async quiet(): Promise<void> {
     for (let turns = 0; turns < QUIET_TURNS && !this.destroyed; turns++) {
       const before = this.#writes;
       await new Promise(setImmediate);
-      if (this.#writes !== before || this.#socket.writableLength > 0) turns = -1;
+      if (this.#underWay > 0) {
+        await new Promise<void>((resolve) => {
+          this.#whenTaken = resolve;
+        });
+      }
+      if (this.#writes !== before) turns = -1;
     }
   }
 
@@ -116,7 +125,12 @@ export class HandshakeWire extends Duplex {
       return;
     }
     if (this.#recording) this.#written.push(chunk);
-    this.#socket.write(chunk, callback);
+    this.#underWay++;
+    this.#socket.write(chunk, (error) => {
+      this.#underWay--;
+      callback(error);
+      if (this.#underWay === 0) this.#whenTaken?.();
+    });
   }
 
   override _final(callback: (error?: Error | null) => void): void {

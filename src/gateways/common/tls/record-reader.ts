@@ -15,6 +15,8 @@ export class RecordReader {
   /** What was read behind the record at which the reader was stopped. */
   #rest: Buffer | undefined;
   #stopped = false;
+  /** INVARIANT: nothing comes out behind a record that was refused, not even where those that follow it are authentic. */
+  #broken = false;
 
   constructor(records: TlsRecords) {
     this.#records = records;
@@ -35,10 +37,22 @@ export class RecordReader {
 
   /**
    * Opens the records in the first `length` bytes, in place, and hands over what is in them; a handed part is valid during the call only.
-   * After close_notify everything is dropped.
-   * @throws {TlsAlertError}
+   * After close_notify everything is dropped, and after an error too.
+   * @throws {TlsAlertError} once.
    */
   feed(bytes: Buffer, length: number, onContent: (content: Buffer) => void): void {
+    if (this.#broken) return;
+    try {
+      this.#take(bytes, length, onContent);
+    } catch (error) {
+      this.#broken = true;
+      this.#partial = undefined;
+      this.#rest = undefined;
+      throw error;
+    }
+  }
+
+  #take(bytes: Buffer, length: number, onContent: (content: Buffer) => void): void {
     let at = 0;
     if (this.#used > 0 && !this.#stopped) {
       at = this.#complete(bytes, length);

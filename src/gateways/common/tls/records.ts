@@ -5,6 +5,8 @@ import type { NativeRecords, RecordProtection } from './native-records.ts';
 /** Content types (RFC 8446 section 5.1). */
 export const CONTENT = { alert: 21, handshake: 22, applicationData: 23 } as const;
 const HANDSHAKE = { newSessionTicket: 4, keyUpdate: 24 } as const;
+/** What a KeyUpdate has behind its header. */
+const KEY_UPDATE_BODY = 1;
 export const RECORD_HEADER_BYTES = 5;
 /** Longest content of a record. */
 export const MAX_CONTENT_BYTES = 16_384;
@@ -14,7 +16,7 @@ export const MAX_PROTECTED_BYTES = MAX_CONTENT_BYTES + 256;
 const TRAILER_BYTES = 17;
 /** A KeyUpdate as a record, which may go before any other. */
 const KEY_UPDATE_RECORD_BYTES = RECORD_HEADER_BYTES + 5 + TRAILER_BYTES;
-/** Records without content in a row: more are an attack (as in OpenSSL). */
+/** Records without data in a row, tickets aside: more are an attack (as in OpenSSL). */
 const MAX_EMPTY_RECORDS = 32;
 /** A ticket has at most 64 kB; so much of a message is waited for. */
 const MAX_HANDSHAKE_MESSAGE = 66_000;
@@ -99,10 +101,9 @@ export class TlsRecords {
       else this.#countEmpty();
       return length;
     }
-    this.#countEmpty();
     const content = bytes.subarray(start, start + length);
     if (type === CONTENT.handshake && length > 0) this.#onHandshake(content);
-    else if (type === CONTENT.alert && this.#fragment === undefined) this.#onAlert(content);
+    else if (type === CONTENT.alert && length > 0 && this.#fragment === undefined) this.#onAlert(content);
     else throw new TlsAlertError(ALERT.unexpectedMessage, `a TLS record of an unexpected type (${type})`);
     return 0;
   }
@@ -136,6 +137,7 @@ export class TlsRecords {
   }
 
   #onAlert(content: Buffer): void {
+    this.#countEmpty();
     if (content.length !== 2) throw new TlsAlertError(ALERT.decodeError, 'a TLS alert of a wrong length');
     const description = content[1]!;
     if (description === ALERT.closeNotify) this.#ended = true;
@@ -151,17 +153,21 @@ export class TlsRecords {
       if (!allowed) throw new TlsAlertError(ALERT.unexpectedMessage, `an unexpected TLS handshake message (${type})`);
       if (bytes.length < 4) break;
       const length = bytes.readUIntBE(1, 3);
-      if (length > MAX_HANDSHAKE_MESSAGE) throw new TlsAlertError(ALERT.decodeError, 'too long a TLS message');
+      const fits = type === HANDSHAKE.keyUpdate ? length === KEY_UPDATE_BODY : length <= MAX_HANDSHAKE_MESSAGE;
+      if (!fits) throw new TlsAlertError(ALERT.decodeError, 'a TLS message of a wrong length');
       if (bytes.length < 4 + length) break;
       if (type === HANDSHAKE.keyUpdate) this.#onKeyUpdate(bytes);
       bytes = bytes.subarray(4 + length);
     }
     this.#fragment = bytes.length === 0 ? undefined : Buffer.from(bytes);
+    if (this.#fragment !== undefined) this.#countEmpty();
   }
 
   /** Everything behind a key update is under the next key, so that nothing can follow it in its record (section 5.1). */
   #onKeyUpdate(bytes: Buffer): void {
-    if (bytes.length !== 5 || bytes[3] !== 1) throw new TlsAlertError(ALERT.decodeError, 'a wrong TLS key update');
+    this.#countEmpty();
+    if (bytes.length !== 4 + KEY_UPDATE_BODY)
+      throw new TlsAlertError(ALERT.unexpectedMessage, 'more in a TLS record than the key update that ends it');
     const request = bytes[4]!;
     if (request > 1) throw new TlsAlertError(ALERT.illegalParameter, 'a wrong TLS key update');
     this.#readSecret = nextTrafficSecret(this.#suite, this.#readSecret);

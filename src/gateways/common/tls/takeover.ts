@@ -1,5 +1,6 @@
 // Carries TLS 1.3 connections on without Node's TLS once it has made their handshake. Only documented interfaces are used: TLS over a stream of one's own,
 // and the `keylog` event. Certificates, names and cipher suites stay entirely Node's affair.
+import type net from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { NightlatchError } from '../../../core/errors.ts';
 import { CIPHER_SUITES, type CipherSuite } from '../../../wire/tls/key-schedule.ts';
@@ -24,7 +25,7 @@ export async function takeOver(
   const suite = CIPHER_SUITES.get(secure.getCipher().standardName ?? '');
   if (suite === undefined || secure.getProtocol() !== 'TLSv1.3') {
     wire.release();
-    return secure;
+    return withAddress(secure, wire.socket);
   }
   secure.on('error', ignore);
   const handshake = resultOf(secure);
@@ -83,6 +84,15 @@ function countTickets(
   } catch {
     return undefined;
   }
+}
+
+/** Node's TLS does not know whose connection it is when it is not on a socket itself. */
+function withAddress(secure: TLSSocket, { remoteAddress, remotePort, localPort }: net.Socket): TLSSocket {
+  return Object.defineProperties(secure, {
+    remoteAddress: { value: remoteAddress },
+    remotePort: { value: remotePort },
+    localPort: { value: localPort },
+  });
 }
 
 function resultOf(secure: TLSSocket): HandshakeResult {

@@ -26,6 +26,8 @@ export class TlsStream extends Duplex {
   readonly socket: net.Socket;
   readonly records: TlsRecords;
   readonly reader: RecordReader;
+  /** What writes sealed records below this stream: see `detach`. */
+  sealer: { readonly backlogged: boolean } | undefined;
   readonly #handshake: HandshakeResult;
 
   /** @param received - records that came with the end of the handshake. */
@@ -35,6 +37,8 @@ export class TlsStream extends Duplex {
     this.records = records;
     this.reader = new RecordReader(records);
     this.#handshake = handshake;
+    // As with what Node's TLS has been given: 'close' tells it, and nobody needs to listen for errors from the first moment on.
+    this.on('error', ignore);
     socket.on('data', this.#onData);
     socket.on('end', this.#onEnd);
     socket.on('error', this.#onError);
@@ -92,15 +96,30 @@ export class TlsStream extends Duplex {
     this.socket.setTimeout(timeoutMs);
     this.socket.off('timeout', this.#onTimeout);
     this.socket.on('timeout', this.#onTimeout);
-    if (callback !== undefined) this.once('timeout', callback);
+    if (callback !== undefined && timeoutMs > 0) this.once('timeout', callback);
+    else if (callback !== undefined) this.off('timeout', callback);
     return this;
   }
 
+  /** Closes the connection once what was written is out, whatever the other end does (as `net.Socket` has it). */
+  destroySoon(): void {
+    if (this.writable) this.end();
+    if (this.writableFinished) this.destroy();
+    else this.once('finish', () => this.destroy());
+  }
+
+  /** Nothing has come that is not in the stream's own buffer: the socket may be left to a relay. */
+  get detachable(): boolean {
+    return this.socket.readableLength === 0 && !this.socket.readableEnded;
+  }
+
   /**
-   * Leaves the socket to a relay below the streams, at a moment when nothing is buffered in either direction. From then on the relay feeds `reader` and
-   * writes what `records` seal; `end`, `write` and `destroy` of the stream may be used once the relay's own writes are done.
+   * Leaves the socket to a relay below the streams, at a moment when nothing is buffered in either direction. From then on the relay feeds `reader`, which
+   * is stopped first (records of the chunk at hand may still wait in it), and writes what `records` seal; `end`, `write` and `destroy` of the stream may be
+   * used once the relay's own writes are done.
    */
   detach(): void {
+    this.reader.stop();
     this.socket.off('data', this.#onData);
     this.socket.pause();
   }
@@ -116,7 +135,9 @@ export class TlsStream extends Duplex {
   fail(error: Error): void {
     if (this.destroyed) return;
     const alert = error instanceof TlsAlertError ? error.alert : ALERT.internalError;
-    if (alert !== undefined && this.socket.writable) this.socket.write(this.records.alert(alert));
+    // Behind records that wait it could not be opened.
+    const inOrder = this.sealer?.backlogged !== true;
+    if (alert !== undefined && inOrder && this.socket.writable) this.socket.write(this.records.alert(alert));
     this.destroy(error);
   }
 
@@ -141,9 +162,8 @@ export class TlsStream extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    // An alert may be on its way.
-    if (this.socket.writableLength > 0 && error instanceof TlsAlertError) this.socket.destroySoon();
-    else this.socket.destroy();
+    // An alert is with the kernel by now. Where it is not, the other end takes nothing, and must not keep the connection by that.
+    this.socket.destroy();
     callback(error);
   }
 
@@ -187,6 +207,10 @@ export class TlsStream extends Duplex {
       used += records.seal(content, at, Math.min(MAX_CONTENT_BYTES, content.length - at), out, used);
     return out.subarray(0, used);
   }
+}
+
+function ignore(): void {
+  // 'close' follows every error.
 }
 
 /** A TLS connection, with Node's own record layer or with ours. */
