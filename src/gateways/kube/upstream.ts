@@ -101,7 +101,9 @@ export class KubeUpstream {
    */
   async upgrade(request: Buffer, signal: AbortSignal): Promise<UpgradeAnswer> {
     const opening = deadline(this.#clock, CONNECT_LIMIT_MS, 'the Kubernetes API server does not answer', signal);
-    const { host = '', port = 0, ...connection } = this.#tls;
+    // The host stays among the options: where there is no server name, it is what the certificate must be for.
+    const { port = 0, ...connection } = this.#tls;
+    const { host = '' } = connection;
     const tcp = net.connect({ host, port, noDelay: true });
     tcp.on('error', () => undefined);
     const onAbort = (): void => void tcp.destroy(opening.signal.reason as Error);
