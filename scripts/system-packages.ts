@@ -9,6 +9,8 @@ const PACKAGES = [
   'git',
   'tmux',
   'openssl',
+  'gnutls-bin',
+  'curl',
   'libfaketime',
   'postgresql-15',
   'postgresql-client-15',
