@@ -51,6 +51,8 @@ export function connectTls(
       if (!over) settle(error);
     };
     const onSecure = (): void => {
+      // From here on the end of the connection may be that of a conversation.
+      socket.off('close', onClose);
       if (native === null || wire === undefined) succeed(secure);
       else takeOver(native, secure, wire, false).then(succeed, fail);
     };

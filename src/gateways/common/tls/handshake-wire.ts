@@ -159,7 +159,8 @@ export class HandshakeWire extends Duplex {
   };
 
   readonly #onClose = (): void => {
-    this.destroy();
+    // What came before the end is not lost: it is among what remains.
+    if (!(this.#held && this.#ended)) this.destroy();
   };
 
   readonly #feed = (): void => {

@@ -29,6 +29,8 @@ export class TlsStream extends Duplex {
   /** What writes sealed records below this stream: see `detach`. */
   sealer: { readonly backlogged: boolean } | undefined;
   readonly #handshake: HandshakeResult;
+  /** The other end has said or shown that nothing more comes. */
+  #ended = false;
 
   /** @param received - records that came with the end of the handshake. */
   constructor(socket: net.Socket, records: TlsRecords, handshake: HandshakeResult, received: Buffer) {
@@ -45,7 +47,7 @@ export class TlsStream extends Duplex {
     socket.on('close', this.#onClose);
     if (received.length > 0) this.#onData(received);
     if (socket.readableEnded) this.#onEnd();
-    if (socket.destroyed) this.destroy();
+    if (socket.destroyed) this.#onClose();
   }
 
   get authorized(): boolean {
@@ -126,7 +128,7 @@ export class TlsStream extends Duplex {
 
   /** Nothing more comes from the other end. */
   endReading(): void {
-    this.push(null);
+    this.#onEnd();
     // What comes behind close_notify is dropped, and the end of the connection seen.
     this.socket.resume();
   }
@@ -187,6 +189,7 @@ export class TlsStream extends Duplex {
   };
 
   readonly #onEnd = (): void => {
+    this.#ended = true;
     this.push(null);
   };
 
@@ -195,7 +198,9 @@ export class TlsStream extends Duplex {
   };
 
   readonly #onClose = (): void => {
-    this.destroy();
+    // What came before the end is still the reader's, however late it reads.
+    if (this.#ended && !this.readableEnded) this.once('end', () => this.destroy());
+    else this.destroy();
   };
 
   #sealed(content: Buffer): Buffer {
