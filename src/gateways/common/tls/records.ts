@@ -127,7 +127,11 @@ export class TlsRecords {
 
   #protection(secret: Buffer, seals: boolean, sequence: number): RecordProtection {
     const { key, iv } = trafficKey(this.#suite, secret);
-    return this.#native.create(this.#suite.cipher, key, iv, seals, sequence);
+    const protection = this.#native.create(this.#suite.cipher, key, iv, seals, sequence);
+    // The cipher has its own copy.
+    key.fill(0);
+    iv.fill(0);
+    return protection;
   }
 
   #countEmpty(): void {

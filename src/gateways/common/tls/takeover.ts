@@ -98,13 +98,19 @@ function withAddress(secure: TLSSocket, { remoteAddress, remotePort, localPort }
 function resultOf(secure: TLSSocket): HandshakeResult {
   const certificate = secure.getPeerX509Certificate();
   return {
-    // A copy, since the original may be part of something larger.
-    certificate: certificate === undefined ? undefined : Buffer.from(certificate.raw),
+    certificate: certificate === undefined ? undefined : ownCopy(certificate.raw),
     authorized: secure.authorized,
     authorizationError: secure.authorizationError ?? undefined,
     alpnProtocol: secure.alpnProtocol,
     servername: (secure as TLSSocket & { servername?: string | false }).servername,
   };
+}
+
+/** A copy that is no part of anything larger, as a buffer from the pool would be. */
+function ownCopy(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
 }
 
 function ignore(): void {
