@@ -66,6 +66,16 @@ describe('a stream of our records', () => {
     }
   });
 
+  test('the end of a stream that nobody reads closes it, where nothing is left to read', async () => {
+    const { near, raw } = await rawPair();
+    near.read(0);
+    near.pause();
+    near.end();
+    raw.end();
+    raw.resume();
+    await until(() => near.closed, 'close');
+  });
+
   test('what is wrong is answered by its alert, and nothing that is right comes behind it', async () => {
     for (const [alert, make] of [
       [ALERT.badRecordMac, () => Buffer.concat([Buffer.from([23, 3, 3, 0, 30]), Buffer.alloc(30)])],

@@ -191,6 +191,8 @@ export class TlsStream extends Duplex {
   readonly #onEnd = (): void => {
     this.#ended = true;
     this.push(null);
+    // As a socket has it: an end with nothing before it needs no reader.
+    this.read(0);
   };
 
   readonly #onError = (error: Error): void => {
