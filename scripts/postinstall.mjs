@@ -3,7 +3,7 @@
 // package pins: where npm's own Node differs, build the addon again against the pinned Node's headers.
 // The addon in native/ (TLS records) is built likewise.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -41,10 +41,12 @@ function nodeGyp() {
   return existsSync(path) ? path : undefined;
 }
 
-/** Builds the addon in `cwd`, unless it is there; what goes on without it is said in `without`. */
-function build(cwd, { name, addon, args = [], env = {}, prepare, without }) {
+/** Builds the addon in `cwd`, unless it is there and no older than `source`; what goes on without it is said in `without`. */
+function build(cwd, { name, addon, source, args = [], env = {}, prepare, without }) {
   const path = join(cwd, 'build/Release', addon);
-  if (loads(path)) return;
+  const stale =
+    source !== undefined && existsSync(path) && statSync(path).mtimeMs < statSync(join(cwd, source)).mtimeMs;
+  if (!stale && loads(path)) return;
   rmSync(join(cwd, 'build'), { recursive: true, force: true });
   prepare?.();
   const gyp = nodeGyp();
@@ -103,6 +105,7 @@ if (existsSync(node)) {
   build(join(root, 'native'), {
     name: 'the addon for TLS records',
     addon: 'tlsrecord.node',
+    source: 'tls-record.c',
     without: 'TLS works without it, with about twice the memory and CPU',
   });
 }
