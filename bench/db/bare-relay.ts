@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
-import { loadFastPath } from '../../src/gateways/common/fast-path.ts';
+import { loadFastPath } from '../../src/gateways/common/fast-path-search.ts';
 import { listening } from './listening.ts';
 
 const { dir, serverPort } = JSON.parse(process.argv[2]!) as { dir: string; serverPort: number };

@@ -2,7 +2,7 @@
 import net from 'node:net';
 import type { AuditEvent } from '../../src/audit/events.ts';
 import { openAuditLog } from '../../src/audit/file-audit-log.ts';
-import { FastPathSearch } from '../../src/gateways/common/fast-path.ts';
+import { FastPathSearch } from '../../src/gateways/common/fast-path-search.ts';
 import { createPostgresGateway } from '../../src/gateways/postgres/gateway.ts';
 import { loadCertAuthority } from '../../src/identity/certificate-authority.ts';
 import type { Identity } from '../../src/identity/types.ts';
@@ -119,7 +119,8 @@ const ready: GatewayReady = {
   keyPem: pair.privateKey.export({ format: 'pem', type: 'pkcs8' }) as string,
 };
 process.on('message', (message: { ask: string }) => {
-  if (message.ask === 'lateness') process.send!(lateness);
+  if (message.ask === 'collect') globalThis.gc?.();
+  else if (message.ask === 'lateness') process.send!(lateness);
   else if (message.ask === 'memory') process.send!(settledMemory());
   else process.send!({ ...process.memoryUsage(), sessions: sessions.list().length });
 });

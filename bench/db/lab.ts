@@ -234,7 +234,7 @@ backend pg
 
   #fork(script: string, args: readonly string[], settledHeap = false): ChildProcess {
     const child = fork(new URL(script, import.meta.url), args, {
-      execArgv: settledHeap ? [...SETTLED_HEAP] : ['--disable-warning=ExperimentalWarning'],
+      execArgv: settledHeap ? [...SETTLED_HEAP] : ['--expose-gc', '--disable-warning=ExperimentalWarning'],
     });
     this.#children.push(child);
     return child;

@@ -2,7 +2,7 @@ import net, { type Server, type Socket } from 'node:net';
 import type { AuditLog } from '../audit/events.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
-import { FastPathSearch } from '../gateways/common/fast-path.ts';
+import { FastPathSearch } from '../gateways/common/fast-path-search.ts';
 import { nativeRecords } from '../gateways/common/tls/native-records.ts';
 import type { DesktopCredentials } from '../gateways/desktop/credentials.ts';
 import { createDesktopGateway, type DesktopGateway } from '../gateways/desktop/gateway.ts';

@@ -5,7 +5,7 @@ import type { Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { KubeCluster } from '../../resources/index.ts';
 import type { SessionManager, SessionTarget } from '../../session/types.ts';
-import type { FastPathSearch } from '../common/fast-path.ts';
+import type { FastPathSearch } from '../common/fast-path-search.ts';
 import type { Impersonation } from './headers.ts';
 import type { InFlightRequests } from './in-flight.ts';
 import type { KubeRequestInfo } from './request-info.ts';

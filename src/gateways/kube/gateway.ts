@@ -9,7 +9,7 @@ import type { RefusedLogin } from '../../identity/refused-logins.ts';
 import type { CertAuthority, Identity } from '../../identity/types.ts';
 import type { LivePolicy } from '../../policy/snapshot.ts';
 import type { SessionManager } from '../../session/types.ts';
-import type { FastPathSearch } from '../common/fast-path.ts';
+import type { FastPathSearch } from '../common/fast-path-search.ts';
 import type { SecureStream } from '../common/tls/tls-stream.ts';
 import { routeRequest } from './admission.ts';
 import type { KubeCall, KubeContext } from './context.ts';

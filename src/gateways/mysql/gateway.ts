@@ -20,7 +20,7 @@ import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
-import type { FastPathSearch } from '../common/fast-path.ts';
+import type { FastPathSearch } from '../common/fast-path-search.ts';
 import { type ConnectionDeps, MysqlConnection } from './connection.ts';
 import { ERROR, errorOfFailure } from './error-codes.ts';
 import { type Announcement, KnownServers } from './known-servers.ts';

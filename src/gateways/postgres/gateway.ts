@@ -20,7 +20,7 @@ import { DbAdmission, type PendingConnection } from '../common/db-admission.ts';
 import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
-import type { FastPathSearch } from '../common/fast-path.ts';
+import type { FastPathSearch } from '../common/fast-path-search.ts';
 import { finishStream } from '../common/stream-relay.ts';
 import type { SecureStream } from '../common/tls/tls-stream.ts';
 import { CancelKeys } from './cancel-keys.ts';

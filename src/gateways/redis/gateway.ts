@@ -12,7 +12,7 @@ import { DbClientTls, type TlsProvider } from '../common/db-client-tls.ts';
 import { DbReader } from '../common/db-reader.ts';
 import { DbUpstreamTls } from '../common/db-upstream.ts';
 import { deadline } from '../common/deadline.ts';
-import type { FastPathSearch } from '../common/fast-path.ts';
+import type { FastPathSearch } from '../common/fast-path-search.ts';
 import { type ConnectionDeps, failure, RedisConnection, refuse } from './connection.ts';
 import { type FirstCommand, readFirstCommand } from './first-command.ts';
 
