@@ -41,10 +41,19 @@ async function readBounded(request: Request, maxBytes: number): Promise<string> 
   const chunks: Uint8Array[] = [];
   let size = 0;
   if (request.body === null) return '';
-  for await (const chunk of request.body) {
-    size += chunk.length;
-    if (size > maxBytes) throw new NightlatchError('too_large', `the body is larger than ${maxBytes} bytes`);
-    chunks.push(chunk);
+  const body = request.body[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await body.next().catch((cause: unknown) => {
+      // The connection is gone: that is the client's doing, and no error of this server.
+      throw new NightlatchError('cancelled', 'the request broke off before its end', { cause });
+    });
+    if (next.done === true) break;
+    size += next.value.length;
+    if (size > maxBytes) {
+      await body.return?.();
+      throw new NightlatchError('too_large', `the body is larger than ${maxBytes} bytes`);
+    }
+    chunks.push(next.value);
   }
   return Buffer.concat(chunks).toString('utf8');
 }
