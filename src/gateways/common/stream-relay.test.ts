@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
 import tls from 'node:tls';
 import { memoryStore, testMasterKey } from '../../../test/fixtures/identity.ts';
+import { take } from '../../../test/fixtures/tls.ts';
 import { DecodeError } from '../../core/errors.ts';
 import { loadCertAuthority } from '../../identity/certificate-authority.ts';
 import { systemClock } from '../../server/system-clock.ts';
@@ -135,25 +136,6 @@ describe('the database relay', () => {
     return { client, server, nearClient, nearServer, relay, told };
   };
 
-  /** The next bytes that arrive, so many of them; everything sent meanwhile must be asked for in one call. */
-  const take = (socket: net.Socket, length: number): Promise<Buffer> =>
-    new Promise((resolve, reject) => {
-      const chunks: Buffer[] = [];
-      let seen = 0;
-      const onData = (chunk: Buffer): void => {
-        chunks.push(chunk);
-        seen += chunk.length;
-        if (seen < length) return;
-        socket.off('data', onData);
-        socket.off('close', onClose);
-        socket.pause();
-        resolve(Buffer.concat(chunks));
-      };
-      const onClose = (): void => reject(new Error(`closed after ${seen} of ${length} bytes`));
-      socket.on('data', onData);
-      socket.once('close', onClose);
-      socket.resume();
-    });
   const echo = async (from: net.Socket, to: net.Socket, text: string): Promise<void> => {
     from.write(text);
     assert.equal((await take(to, text.length)).toString(), text);
