@@ -14,6 +14,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { embeddedPostgresBinDir, startEmbeddedPostgres } from '../../src/gateways/postgres/embedded-postgres.ts';
+import { freePort } from '../../test/fixtures/free-port.ts';
 import { SETTLED_HEAP } from '../settled-memory.ts';
 
 export const PG_BIN = '/usr/lib/postgresql/15/bin';
@@ -256,14 +257,6 @@ backend pg
     await Promise.all(this.#stops.map((stop) => stop()));
     rmSync(this.dir, { recursive: true, force: true });
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }
 
 async function portOpen(port: number): Promise<void> {

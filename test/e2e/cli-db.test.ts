@@ -1,11 +1,13 @@
 // tsh db against the real daemon and a real PostgreSQL.
+
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/gateways/postgres/embedded-postgres.ts';
 import { runCommand, startTestDaemon, type TestDaemon } from '../fixtures/daemon.ts';
-import { freePort } from '../fixtures/ssh/lab.ts';
+import { freePort } from '../fixtures/free-port.ts';
+
 import { type Running, start, until } from '../fixtures/ssh/processes.ts';
 
 const PASSWORD = 'correct horse battery staple';

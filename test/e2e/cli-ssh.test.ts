@@ -1,11 +1,13 @@
 // tsh and tctl against the real daemon and a real OpenSSH server.
+
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { runCommand, startTestDaemon, type TestDaemon } from '../fixtures/daemon.ts';
-import { freePort } from '../fixtures/ssh/lab.ts';
+import { freePort } from '../fixtures/free-port.ts';
+
 import { type Running, start, until } from '../fixtures/ssh/processes.ts';
 
 const PASSWORD = 'correct horse battery staple';

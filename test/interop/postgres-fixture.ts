@@ -11,7 +11,8 @@ import {
   type IssuedFiles,
   startGatewayFixture,
 } from '../fixtures/db/gateway-fixture.ts';
-import { freePort, until } from '../fixtures/db/programs.ts';
+import { until } from '../fixtures/db/programs.ts';
+import { freePort } from '../fixtures/free-port.ts';
 
 /** Debian's PostgreSQL 15. */
 export const DEBIAN_BIN = '/usr/lib/postgresql/15/bin';

@@ -1,12 +1,13 @@
 // Ten thousand connections that say nothing, packets that are no packets, and what people may try with the commands.
+
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { freePort } from '../fixtures/free-port.ts';
 import { LOGIN, NODE, type SignedIn, startSignedIn } from '../fixtures/signed-in.ts';
-import { freePort } from '../fixtures/ssh/lab.ts';
 
 const CONNECTIONS = 10_000;
 /** Memory of the daemon with all of them open, in bytes: 60 kB for each. */

@@ -1,13 +1,15 @@
 // The disk gets full under the audit log of the real daemon, with a real session open.
+
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { StoredAuditEvent } from '../../src/audit/events.ts';
+import { freePort } from '../fixtures/free-port.ts';
 import { LOGIN, NODE, type SignedIn, startSignedIn } from '../fixtures/signed-in.ts';
 import { mountSmallDisk, type SmallDisk } from '../fixtures/small-disk.ts';
-import { freePort } from '../fixtures/ssh/lab.ts';
+
 import { until } from '../fixtures/ssh/processes.ts';
 
 const TIMEOUT_S = 8;

@@ -1,10 +1,12 @@
 // A network that swallows everything and closes nothing: the idle end comes on time all the same, and nothing is left of it.
+
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { Cable } from '../fixtures/cable.ts';
-import { freePort, Lab, LOGIN } from '../fixtures/ssh/lab.ts';
+import { freePort } from '../fixtures/free-port.ts';
+import { Lab, LOGIN } from '../fixtures/ssh/lab.ts';
 import { type Running, until } from '../fixtures/ssh/processes.ts';
 
 const TIMEOUT_S = 5;

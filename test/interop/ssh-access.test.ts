@@ -1,4 +1,5 @@
 // Who is let in, what they may do there, and how it ends when that changes.
+
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
@@ -6,8 +7,9 @@ import { after, before, describe, test } from 'node:test';
 import { loadCertAuthority } from '../../src/identity/certificate-authority.ts';
 import { systemClock } from '../../src/server/system-clock.ts';
 import { accepts } from '../fixtures/desktop/processes.ts';
+import { freePort } from '../fixtures/free-port.ts';
 import { memoryStore, testMasterKey } from '../fixtures/identity.ts';
-import { freePort, Lab, LOGIN } from '../fixtures/ssh/lab.ts';
+import { Lab, LOGIN } from '../fixtures/ssh/lab.ts';
 import { until } from '../fixtures/ssh/processes.ts';
 
 const ROLE = {

@@ -1,4 +1,5 @@
 // The node inside of the daemon, with OpenSSH's clients.
+
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -8,8 +9,9 @@ import { after, before, describe, test } from 'node:test';
 import { accountOf } from '../../src/gateways/ssh/embedded-account.ts';
 import { createEmbeddedNode } from '../../src/gateways/ssh/embedded-node.ts';
 import { systemClock } from '../../src/server/system-clock.ts';
+import { freePort } from '../fixtures/free-port.ts';
 import { MemoryLogger } from '../fixtures/memory-logger.ts';
-import { freePort, Lab, LOGIN } from '../fixtures/ssh/lab.ts';
+import { Lab, LOGIN } from '../fixtures/ssh/lab.ts';
 import { until } from '../fixtures/ssh/processes.ts';
 import { Terminal } from '../fixtures/ssh/terminal.ts';
 

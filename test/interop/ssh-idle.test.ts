@@ -1,10 +1,12 @@
 // What keeps a connection and what does not, with real clients and a real server (SPEC 2.3 and 2.4).
+
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import net, { type AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { freePort, Lab, LOGIN } from '../fixtures/ssh/lab.ts';
+import { freePort } from '../fixtures/free-port.ts';
+import { Lab, LOGIN } from '../fixtures/ssh/lab.ts';
 import { until } from '../fixtures/ssh/processes.ts';
 import { Terminal } from '../fixtures/ssh/terminal.ts';
 

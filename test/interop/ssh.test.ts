@@ -1,4 +1,5 @@
 // What OpenSSH's own programs can do through the gateway: everything they can do without it.
+
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -6,7 +7,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import tls from 'node:tls';
-import { freePort, Lab, LOGIN } from '../fixtures/ssh/lab.ts';
+import { freePort } from '../fixtures/free-port.ts';
+import { Lab, LOGIN } from '../fixtures/ssh/lab.ts';
 import { until } from '../fixtures/ssh/processes.ts';
 import { Terminal } from '../fixtures/ssh/terminal.ts';
 

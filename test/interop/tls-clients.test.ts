@@ -1,15 +1,16 @@
 // Real TLS clients and servers against our records. Needs openssl, gnutls-cli and gnutls-serv (package gnutls-bin), curl.
+
 import assert from 'node:assert/strict';
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { TLSSocket } from 'node:tls';
 import { connectTls } from '../../src/gateways/common/tls/connect.ts';
 import { type SecureStream, TlsStream } from '../../src/gateways/common/tls/tls-stream.ts';
+import { freePort } from '../fixtures/free-port.ts';
 import { ca, closeAfter, connect, SUITES, serverCredential, startAcceptor, take, until } from '../fixtures/tls.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'nightlatch-tls-'));
@@ -218,15 +219,6 @@ describe('clients', () => {
     assert.ok(acceptor.streams[0] instanceof TlsStream);
   });
 });
-
-/** A port that is free now, for a program that wants a number. */
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => listener.once('listening', resolve));
-  const { port } = listener.address() as AddressInfo;
-  await new Promise((resolve) => listener.close(resolve));
-  return port;
-}
 
 async function toProgram(port: number, program: Program, ready: RegExp): Promise<SecureStream> {
   await until(() => ready.test(program.said()), program.said());
