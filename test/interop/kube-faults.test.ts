@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { queryObjects } from 'node:v8';
+import { TlsStream } from '../../src/gateways/common/tls/tls-stream.ts';
 import { Cable } from '../fixtures/cable.ts';
 import { type ApiProcess, startApiProcess } from '../fixtures/kube/api-process.ts';
 import { CLIENTS, type KubeClient, until } from '../fixtures/kube/clients.ts';
@@ -96,6 +98,7 @@ describe('faults around kubectl exec', { timeout: 200_000 }, () => {
   for (const client of CLIENTS) {
     test(`${client.name}: an API server that stands still`, async () => {
       const kubectl = await exec(client, ['ready']);
+      assert.ok(Number(queryObjects(TlsStream)) >= 2, 'Node’s TLS carries the connections');
       try {
         api.kill('SIGSTOP');
         await toldOnTime(kubectl, performance.now());

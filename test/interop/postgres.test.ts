@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { queryObjects } from 'node:v8';
+import { TlsStream } from '../../src/gateways/common/tls/tls-stream.ts';
 import { role } from '../fixtures/db/gateway-fixture.ts';
 import { finished, run, start, until } from '../fixtures/db/programs.ts';
 import { DEBIAN_BIN, database, type Fixture, PSQL, startFixture } from './postgres-fixture.ts';
@@ -29,6 +31,19 @@ describe('PostgreSQL with real psql and real servers', () => {
       assert.ok(stdout.startsWith(version), stdout);
     });
   }
+
+  test('both connections of a session are carried without Node’s TLS', async () => {
+    const client = await fixture.client();
+    const psql = start(PSQL, ['-X'], client.env);
+    const result = finished(psql);
+    try {
+      psql.stdin!.write('select 1;\n');
+      await until('both connections', () => Number(queryObjects(TlsStream)) >= 2);
+    } finally {
+      psql.stdin!.end();
+      await result;
+    }
+  });
 
   test('an idle psql is told FATAL 57P05 with the limit and its source', async () => {
     fixture.policy.put(role({ client_idle_timeout: '1s' }));
