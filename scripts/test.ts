@@ -27,6 +27,12 @@ let passed = 0;
 let failed = 0;
 const failures: string[] = [];
 
+/** What went wrong, in a line: the list at the end is all that is kept of a long run. */
+function firstLine(error: Error): string {
+  const cause = error.cause instanceof Error ? error.cause : error;
+  return cause.message.trim().split('\n', 1)[0]!.slice(0, 300);
+}
+
 async function runFiles(paths: string[], concurrency: number): Promise<void> {
   if (paths.length === 0) return;
   const stream = run({
@@ -44,9 +50,15 @@ async function runFiles(paths: string[], concurrency: number): Promise<void> {
     }
   });
   stream.on('test:fail', (event) => {
-    if (event.details.type === 'suite') return;
+    const { failureType } = event.details.error as Error & { failureType?: string };
+    if (event.details.type === 'suite') {
+      // Its tests are counted, and say no more than that they were cancelled where a hook of the suite has failed.
+      if (failureType === 'hookFailed')
+        failures.push(`${event.file ?? ''}: ${event.name}: ${firstLine(event.details.error)}`);
+      return;
+    }
     failed += 1;
-    failures.push(`${event.file ?? ''}: ${event.name}`);
+    failures.push(`${event.file ?? ''}: ${event.name}: ${firstLine(event.details.error)}`);
   });
   const reporter = stream.compose(spec);
   reporter.pipe(process.stdout, { end: false });
