@@ -85,7 +85,7 @@ export class Invitations {
     ttlMs = DEFAULT_INVITATION_TTL_MS,
     kind: InvitationKind = 'invite',
   ): Promise<{ token: Secret<string>; expiresAtMs: number }> {
-    if (!this.#options.userExists(user)) throw new NightlatchError('not_found', `user "${user}" not found`);
+    this.checkUser(user);
     checkInvitationTtl(ttlMs);
     await this.removeAll(user);
     if (kind === 'reset') await forgetCredentials(this.#options.credentials, user);
@@ -94,6 +94,11 @@ export class Invitations {
     const totpSecret = createTotpSecret().reveal();
     await this.#records.put(tokenKey(token), { user, kind, totpSecret, expiresAtMs }, { expiresAtMs });
     return { token, expiresAtMs };
+  }
+
+  /** @throws {NightlatchError} `not_found` where there is no such user to invite. */
+  checkUser(user: string): void {
+    if (!this.#options.userExists(user)) throw new NightlatchError('not_found', `user "${user}" not found`);
   }
 
   /** @throws {NightlatchError} `not_found` for an unknown, used or expired token. */

@@ -91,10 +91,12 @@ export function portCommand(protocol: DatabaseProtocol, port: number, options: D
   }
 }
 
-/** A connection string of libpq (keyword = value): values in quotes, so that nothing in them is taken for a keyword. */
+/** A connection string of libpq (keyword = value): values in quotes where they are more than a word, so that nothing in them is a keyword. */
 export function conninfo(values: Readonly<Record<string, string | undefined>>): string {
   return Object.entries(values)
     .filter((entry): entry is [string, string] => entry[1] !== undefined)
-    .map(([key, value]) => `${key}='${value.replace(/[\\']/g, (char) => `\\${char}`)}'`)
+    .map(([key, value]) =>
+      /^[\w.@/:-]+$/.test(value) ? `${key}=${value}` : `${key}='${value.replace(/[\\']/g, (char) => `\\${char}`)}'`,
+    )
     .join(' ');
 }

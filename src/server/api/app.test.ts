@@ -299,6 +299,12 @@ describe('the API', () => {
       assert.ok(lab.ctx.policy.current.roles.has('access'));
     });
 
+    test('a reset of a user who does not exist is refused, and not in the audit log', async () => {
+      const answer = await lab.local('POST', '/v1/users/nobody-here/reset', {});
+      assert.deepEqual([answer.status, answer.body.error.message], [404, 'user "nobody-here" not found']);
+      assert.deepEqual(lab.audit.events, []);
+    });
+
     test('a role that is taken away takes effect at the next call', async () => {
       await lab.putUser('temp', ['editor']);
       assert.equal((await lab.as('temp', 'GET', '/v1/resources/role')).status, 200);

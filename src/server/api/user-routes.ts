@@ -43,7 +43,10 @@ export function userRoutes(ctx: ServerContext, resources: ResourceService): Hono
     const { ttlMs } = await readJson(c, resetRequest);
     checkInvitationTtl(ttlMs);
     demand(ctx, caller, 'user', 'update');
-    return c.json(await invite(ctx, caller, c.req.param('name'), ttlMs, 'reset'));
+    const name = c.req.param('name');
+    // Before it is written down: the audit log tells of no reset of somebody who does not exist.
+    ctx.identity.invitations.checkUser(name);
+    return c.json(await invite(ctx, caller, name, ttlMs, 'reset'));
   });
 
   return routes;

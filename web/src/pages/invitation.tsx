@@ -6,7 +6,7 @@ import { api } from '../core/api.ts';
 import { moment } from '../core/format.ts';
 import { navigate } from '../core/router.tsx';
 import { signedIn } from '../core/session.ts';
-import { TextField } from '../ui/fields.tsx';
+import { CodeField, TextField } from '../ui/fields.tsx';
 import { useAction, useLoad } from '../ui/load.ts';
 import { CopyButton, Problem } from '../ui/parts.tsx';
 import { MIN_PASSWORD_LENGTH, PasswordStrength } from '../ui/password-strength.tsx';
@@ -142,16 +142,7 @@ function EnrolCode({ uri, otp, setOtp }: { uri: string; otp: string; setOtp: (ot
           <code>{secret.replace(/(.{4})(?=.)/g, '$1 ')}</code>
           <CopyButton text={secret} label="Copy key" />
         </div>
-        <TextField
-          label="Code of your authenticator"
-          mono
-          inputMode="numeric"
-          autocomplete="one-time-code"
-          maxLength={16}
-          required
-          value={otp}
-          onInput={setOtp}
-        />
+        <CodeField required value={otp} onInput={setOtp} />
       </div>
     </div>
   );

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { PingResponse } from '../../../src/wire/api/messages.ts';
 import { api } from '../core/api.ts';
 import { signedIn, signedOutReason } from '../core/session.ts';
-import { TextField } from '../ui/fields.tsx';
+import { CodeField, TextField } from '../ui/fields.tsx';
 import { useAction, useLoad } from '../ui/load.ts';
 import { Problem } from '../ui/parts.tsx';
 
@@ -79,18 +79,7 @@ export function SignInPage() {
             value={password}
             onInput={setPassword}
           />
-          {byCode && (
-            <TextField
-              label="Code of your authenticator"
-              mono
-              inputMode="numeric"
-              autocomplete="one-time-code"
-              maxLength={16}
-              required={!byKey}
-              value={otp}
-              onInput={setOtp}
-            />
-          )}
+          {byCode && <CodeField required={!byKey} value={otp} onInput={setOtp} />}
           <Problem error={action.error ?? ping.error} />
           {(byCode || !byKey) && (
             <button class="button primary" type="submit" disabled={action.busy || ping.loading}>

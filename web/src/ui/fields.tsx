@@ -58,6 +58,20 @@ export function TextField(
   );
 }
 
+/** The code that an authenticator shows now. Spaces may stand in it as they do in many applications. */
+export function CodeField(props: { value: string; onInput: (value: string) => void; required: boolean }) {
+  return (
+    <TextField
+      label="Code of your authenticator"
+      mono
+      inputMode="numeric"
+      autocomplete="one-time-code"
+      maxLength={16}
+      {...props}
+    />
+  );
+}
+
 /** One of several values; `choices` says what the page calls each. */
 export function SelectField<T extends string>(
   props: Labelled & {
