@@ -269,23 +269,25 @@ export class FastDirection {
     const request = this.#path.request();
     request.handle = this.#to;
     request.async = false;
-    const error = this.#to.writeBuffer(request, bytes);
-    if (error !== 0) {
-      this.#target.destroy();
-      if (slab !== undefined) this.#path.slabs.giveBack(slab);
-      this.#settle();
-      return;
-    }
-    if (binding.streamBaseState[binding.kLastWriteWasAsync] === 0) {
-      this.#path.reuse(request);
-      if (slab !== undefined) this.#path.slabs.giveBack(slab);
-      return;
-    }
+    // Node's TLS reports a connection that is lost during the call before the call returns.
+    request.oncomplete = this.#onWritten;
     this.#writing = true;
     this.#underWay = slab;
-    request.async = true;
-    request.buffer = bytes;
-    request.oncomplete = this.#onWritten;
+    const error = this.#to.writeBuffer(request, bytes);
+    if (!this.#writing) return;
+    if (error === 0 && binding.streamBaseState[binding.kLastWriteWasAsync] !== 0) {
+      request.async = true;
+      request.buffer = bytes;
+      return;
+    }
+    this.#writing = false;
+    this.#underWay = undefined;
+    if (slab !== undefined) this.#path.slabs.giveBack(slab);
+    if (error === 0) this.#path.reuse(request);
+    else {
+      this.#target.destroy();
+      this.#settle();
+    }
   }
 
   readonly #onWritten = (status: number): void => {
