@@ -35,9 +35,10 @@ export interface StoredAuditEvent extends AuditEvent {
 export interface AuditLog {
   /**
    * Resolves when the event is on disk (SPEC 3: before the user sees the consequence). Events keep the order of the calls.
+   * @param urgency - `soon`: nobody waits for it, so that it may wait some milliseconds for others to be written with.
    * @throws {NightlatchError} `audit_unavailable` when it cannot be written.
    */
-  emit(event: AuditEvent): Promise<StoredAuditEvent>;
+  emit(event: AuditEvent, urgency?: 'now' | 'soon'): Promise<StoredAuditEvent>;
   /** False while the last write failed: no new session starts then. */
   readonly healthy: boolean;
   /** Events in order of time, newest last; `from` inclusive, `to` exclusive (milliseconds since the epoch). */

@@ -51,6 +51,39 @@ const lines = (path: string): StoredAuditEvent[] => {
 const DAY = '2026-01-15.jsonl';
 
 describe('file audit log: what is written', () => {
+  test('what nobody waits for is written with the next that somebody waits for, after a moment, or at the close', async () => {
+    const dir = folder();
+    const clock = new FakeClock();
+    const log = await openLog(dir, { clock });
+    const path = join(dir, DAY);
+    let written = 0;
+    const soon = (n: number) => log.emit(start(n), 'soon').then(() => written++);
+    const waiting = [soon(1)];
+    await new Promise(setImmediate);
+    assert.deepEqual(lines(path), []);
+    await log.emit(start(2));
+    assert.deepEqual(numbers(lines(path)), [1, 2]);
+    waiting.push(soon(3));
+    await new Promise(setImmediate);
+    assert.equal(written, 1);
+    await clock.advance(10);
+    await Promise.all(waiting);
+    assert.deepEqual(numbers(lines(path)), [1, 2, 3]);
+    // While a write is under way.
+    const now = log.emit(start(4));
+    await Promise.resolve();
+    waiting.push(soon(5));
+    await now;
+    await clock.advance(10);
+    await Promise.all(waiting);
+    assert.deepEqual(numbers(lines(path)), [1, 2, 3, 4, 5]);
+    waiting.push(soon(6));
+    await log.close();
+    await Promise.all(waiting);
+    assert.deepEqual(numbers(lines(path)), [1, 2, 3, 4, 5, 6]);
+    assert.equal(clock.timers, 0);
+  });
+
   test('an event is on disk when emit resolves, with time, uid and cluster', async () => {
     const dir = folder();
     const log = await openLog(dir);

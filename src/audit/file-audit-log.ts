@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { type FileHandle, stat } from 'node:fs/promises';
-import type { Clock } from '../core/clock.ts';
+import type { Clock, Timer } from '../core/clock.ts';
 import { errorMessage, NightlatchError } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import { type AppendFile, type AuditFs, MAX_BATCH_BYTES, nodeFs, openForAppend, repairNewest } from './audit-files.ts';
@@ -13,6 +13,8 @@ import type { AuditEvent, AuditLog, AuditQuery, StoredAuditEvent } from './event
 const HELD_BACKSTEP_MS = 1_000;
 /** A write that takes longer than this (milliseconds) makes the log unhealthy until it is through. */
 const STUCK_MS = 5_000;
+/** An event that nobody waits for is written by then at the latest (milliseconds), or with the next that somebody waits for. */
+const SOON_MS = 10;
 const DEFAULT_QUEUE_BYTES = 32 * 1024 * 1024;
 
 export interface AuditLogOptions {
@@ -70,6 +72,10 @@ class JsonLinesLog implements FileAuditLog {
   readonly #listeners = new Set<(event: StoredAuditEvent) => void>();
   #queue: Waiting[] = [];
   #queuedBytes = 0;
+  /** So many of the queue are to be written now: all up to the last that somebody waits for. */
+  #due = 0;
+  /** Writes those that nobody waits for. */
+  #soon: Timer | undefined;
   #writing: Promise<void> | undefined;
   #file: AppendFile | undefined;
   #failed = false;
@@ -105,7 +111,7 @@ class JsonLinesLog implements FileAuditLog {
     }
   }
 
-  emit(event: AuditEvent): Promise<StoredAuditEvent> {
+  emit(event: AuditEvent, urgency: 'now' | 'soon' = 'now'): Promise<StoredAuditEvent> {
     if (this.#closed) return Promise.reject(this.#unavailable(new Error('the log is closed')));
     const timeMs = this.#nextTimeMs();
     const { time, day } = this.#stamp;
@@ -115,8 +121,8 @@ class JsonLinesLog implements FileAuditLog {
     this.#queuedBytes += line.bytes;
     return new Promise((resolve, reject) => {
       this.#queue.push({ line, timeMs, day, resolve, reject });
-      // What else is emitted in this turn goes into the same write.
-      this.#writing ??= Promise.resolve().then(() => this.#drain());
+      if (urgency === 'now') this.#writeNow();
+      else this.#writeSoon();
     });
   }
 
@@ -152,9 +158,22 @@ class JsonLinesLog implements FileAuditLog {
 
   async close(): Promise<void> {
     this.#closed = true;
+    if (this.#queue.length > 0) this.#writeNow();
     while (this.#writing !== undefined) await this.#writing;
     this.#listeners.clear();
     await this.#dropFile();
+  }
+
+  readonly #writeNow = (): void => {
+    this.#soon?.cancel();
+    this.#soon = undefined;
+    this.#due = this.#queue.length;
+    // What else is emitted in this turn goes into the same write.
+    this.#writing ??= Promise.resolve().then(() => this.#drain());
+  };
+
+  #writeSoon(): void {
+    if (this.#writing === undefined) this.#soon ??= this.#clock.at(this.#clock.now() + SOON_MS, this.#writeNow);
   }
 
   /** The time of the next event: the wall clock's, held still where that went back a little. */
@@ -168,9 +187,10 @@ class JsonLinesLog implements FileAuditLog {
 
   async #drain(): Promise<void> {
     try {
-      while (this.#queue.length > 0) await this.#writeBatch(this.#takeBatch());
+      while (this.#due > 0) await this.#writeBatch(this.#takeBatch());
     } finally {
       this.#writing = undefined;
+      if (this.#queue.length > 0) this.#writeSoon();
     }
   }
 
@@ -186,6 +206,7 @@ class JsonLinesLog implements FileAuditLog {
       bytes += line.bytes;
       count += 1;
     }
+    this.#due = Math.max(0, this.#due - count);
     if (count < this.#queue.length) return this.#queue.splice(0, count);
     const all = this.#queue;
     this.#queue = [];

@@ -193,8 +193,10 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
   }
 
   auditSession(session: ManagedSession, event: string, code: string, fields: Readonly<Record<string, unknown>>): void {
+    // What comes with the end of a session is behind the reason for it, which is on disk; the next session's reason is not to wait for it.
+    const urgency = session.state === 'live' ? 'now' : 'soon';
     this.#audit
-      .emit({ event, code, ...identityFields(session.id, session.spec), ...fields })
+      .emit({ event, code, ...identityFields(session.id, session.spec), ...fields }, urgency)
       .catch((error: unknown) => {
         this.#log.error('an audit event of a session was lost', { event, sid: session.id, error: errorMessage(error) });
       });
@@ -229,7 +231,7 @@ export class Sessions implements SessionManager, SessionRegistry, SessionHost {
     if (!(await this.#atMost(CLOSE_LIMIT_MS, closed)) || cut) session.control.abort();
 
     const now = { wallMs: this.clock.wallMs(), ms: this.clock.now() };
-    await this.#atMost(AUDIT_LIMIT_MS, this.#audit.emit(endEvent(session, end, times, now)).catch(lost));
+    await this.#atMost(AUDIT_LIMIT_MS, this.#audit.emit(endEvent(session, end, times, now), 'soon').catch(lost));
 
     this.#sessions.delete(sid);
     this.#uncount(spec);

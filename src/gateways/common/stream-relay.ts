@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { FastDirection, FastPath } from './fast-path.ts';
+import { TlsStream } from './tls/tls-stream.ts';
 
 /** What a gateway looks at while bytes go by. The handlers may throw `DecodeError`: the relay then reports `failed`. */
 export interface StreamRelayHandlers {
@@ -234,6 +235,7 @@ export function finishStream(stream: Duplex, last?: Buffer): Promise<void> {
     stream.once('finish', () => stream.destroy());
     if (stream.writableFinished) stream.destroy();
     else if (last === undefined || stream.writableEnded) stream.end();
+    else if (stream instanceof TlsStream && stream.writableLength === 0) stream.endWith(last);
     else stream.end(last);
   });
 }

@@ -53,6 +53,20 @@ describe('a stream of our records', () => {
     await until(() => near.closed, 'the end of all');
   });
 
+  test('last words go together with close_notify', async () => {
+    const { near, raw, records } = await rawPair();
+    const got = contentOf(raw, records);
+    const chunks: number[] = [];
+    raw.on('data', (chunk: Buffer) => chunks.push(chunk.length));
+    near.endWith(Buffer.from('good night'));
+    await once(raw, 'end');
+    assert.deepEqual([got.text(), got.error(), records.ended, chunks.length], ['good night', undefined, true, 1]);
+    await until(() => near.writableFinished, 'finish');
+    raw.end();
+    near.endWith(Buffer.from('nobody hears'));
+    await until(() => near.closed, 'close');
+  });
+
   test('the end of the connection ends the stream, with close_notify or without, in a record or between', async () => {
     for (const cut of [0, 3, 20]) {
       const { near, raw, seal } = await rawPair();

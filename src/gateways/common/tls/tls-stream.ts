@@ -110,6 +110,15 @@ export class TlsStream extends Duplex {
     else this.once('finish', () => this.destroy());
   }
 
+  /** As `end(last)`, with the last bytes and close_notify in one write. Nothing that was written before may be under way. */
+  endWith(last: Buffer): void {
+    if (this.destroyed || this.writableEnded) return;
+    // What a corked socket was given goes with what it is ended with, which is in `_final`.
+    this.socket.cork();
+    this.socket.write(this.#sealed(last));
+    this.end();
+  }
+
   /** Nothing has come that is not in the stream's own buffer: the socket may be left to a relay. */
   get detachable(): boolean {
     return this.socket.readableLength === 0 && !this.socket.readableEnded;
