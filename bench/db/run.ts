@@ -1,5 +1,6 @@
 // `npm run bench:db`: the PostgreSQL gateway beside pgbouncer (session pooling) and HAProxy, interleaved on one machine; medians. Writes
-// bench/results/db.md. `BENCH_SECONDS` and `BENCH_ROUNDS` shorten it, `BENCH_PARTS` chooses: tps, copy, connect, memory, idle.
+// bench/results/db.md. `BENCH_SECONDS` and `BENCH_ROUNDS` shorten it, `BENCH_PARTS` chooses: tps, copy, connect, memory, idle;
+// `BENCH_FLOOR=1` adds what Node itself takes.
 // Ratios mean something on a machine that does nothing else; the load before the run stands in the result.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,6 +10,10 @@ import { join } from 'node:path';
 import { cpuSeconds, Lab, median, type Peer, PG_BIN, quantile, residentBytes } from './lab.ts';
 
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 5);
+/** Whether the transactions are measured through streams and through a relay with nothing in it too, which takes half as long again. */
+const FLOOR = process.env['BENCH_FLOOR'] !== undefined;
+/** Rows of pgbench's table, in units of 100,000: few enough for every new server process to have touched their pages soon. */
+const SCALE = '1';
 /** Not counted, at the start of each run of pgbench. */
 const WARM_SECONDS = 3;
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
@@ -91,9 +96,17 @@ async function connections(way: Way): Promise<number> {
 }
 
 /**
- * Runs pgbench and counts when it is warm: a new server process has its caches to fill, which pgbouncer, who keeps server sessions
- * for the next client, would be spared.
+ * Ends the server's processes. pgbouncer keeps them for the next client, and one that has touched every page of the table answers a query in a third of the
+ * time of a new one: everybody gets new ones, else the server's memory would be compared and not the way to it.
  */
+async function endServerProcesses(direct: Way): Promise<void> {
+  const end = 'select count(pg_terminate_backend(pid)) from pg_stat_activity where pid <> pg_backend_pid()';
+  await output(
+    spawn(join(PG_BIN, 'psql'), ['-qAtc', `${end} and backend_type = 'client backend'`], { env: direct.env }),
+  );
+}
+
+/** Runs pgbench and counts when it is warm: a new server process has its caches to fill. */
 async function warmPgbench(way: Way, clients: number): Promise<{ tps: number; cpuPerMillion: number }> {
   const threads = String(Math.min(clients, 2));
   const args = ['-n', '-S', '-M', 'prepared', '-c', String(clients), '-j', threads, '-P', '1'];
@@ -127,7 +140,10 @@ async function measureTps(serverPort: number, peers: readonly Peer[]): Promise<v
   say(
     'CPU: seconds of the proxy for a million transactions. Ratios: nightlatch to pgbouncer / HAProxy / the Node relay.',
   );
-  say('Node relay: what nightlatch relays with, and nothing in it (bare-relay.ts).\n');
+  say(
+    'Node relay: what nightlatch relays with, and nothing in it (bare-relay.ts). Each run has new server processes.\n',
+  );
+  const direct = ways(serverPort, peers, false)[0]!;
   for (const tls of [false, true]) {
     say(`### ${tls ? 'TLS from the client' : 'Plain'}\n`);
     const list = ways(serverPort, peers, tls);
@@ -143,6 +159,7 @@ async function measureTps(serverPort: number, peers: readonly Peer[]): Promise<v
       const cpu = new Map(list.map((way) => [way.name, [] as number[]]));
       for (let round = 0; round < ROUNDS; round++) {
         for (const way of list) {
+          await endServerProcesses(direct);
           const result = await warmPgbench(way, clients);
           tps.get(way.name)!.push(result.tps);
           cpu.get(way.name)!.push(result.cpuPerMillion);
@@ -152,7 +169,11 @@ async function measureTps(serverPort: number, peers: readonly Peer[]): Promise<v
       const cells = list.map((way) => Math.round(medians.get(way.name)!).toLocaleString('en'));
       const used = list.filter((way) => way.peer).map((way) => median(cpu.get(way.name)!).toFixed(1));
       say(
-        `| ${clients} | ${cells.join(' | ')} | ${ratios(medians, 'nightlatch', ['pgbouncer', 'haproxy', 'node relay'])} | ${used.join(', ')} |`,
+        `| ${clients} | ${cells.join(' | ')} | ${ratios(
+          medians,
+          'nightlatch',
+          ['pgbouncer', 'haproxy', 'node relay'].filter((name) => medians.has(name)),
+        )} | ${used.join(', ')} |`,
       );
     }
     say();
@@ -379,9 +400,10 @@ try {
       await lab.gateway({ serverPort, auditQueries: false, dataPath: 'streams' }),
     ];
     await output(
-      spawn(join(PG_BIN, 'pgbench'), ['-i', '-q', '-s', '10'], { env: ways(serverPort, peers, false)[0]!.env }),
+      spawn(join(PG_BIN, 'pgbench'), ['-i', '-q', '-s', SCALE], { env: ways(serverPort, peers, false)[0]!.env }),
     );
-    if (PARTS.has('tps')) await measureTps(serverPort, [...peers, await lab.bareRelay(serverPort)]);
+    if (PARTS.has('tps'))
+      await measureTps(serverPort, FLOOR ? [...peers, await lab.bareRelay(serverPort)] : peers.slice(0, 3));
     if (PARTS.has('copy')) await measureCopy(serverPort, peers);
     if (PARTS.has('connect')) await measureConnect(serverPort, peers);
   }

@@ -6,7 +6,7 @@ import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import { Secret } from '../../core/secret.ts';
 import type { CertAuthority } from '../../identity/types.ts';
 import type { Database } from '../../resources/index.ts';
-import { connectTls } from './tls/connect.ts';
+import { TlsConnector } from './tls/connect.ts';
 import type { SecureStream } from './tls/tls-stream.ts';
 
 /** Life of a client certificate for a database. The gateway's own: it never leaves it. */
@@ -75,6 +75,7 @@ export class DbUpstreamTls {
   readonly #ca: CertAuthority;
   readonly #clock: Clock;
   readonly #contexts = new Map<string, Promise<CachedContext>>();
+  readonly #connector = new TlsConnector();
 
   constructor(ca: CertAuthority, clock: Clock) {
     this.#ca = ca;
@@ -100,7 +101,8 @@ export class DbUpstreamTls {
       throw error;
     });
     try {
-      return await connectTls(
+      return await this.#connector.connect(
+        database.spec.uri,
         socket,
         {
           secureContext,

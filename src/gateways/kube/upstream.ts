@@ -7,7 +7,7 @@ import type { Clock } from '../../core/clock.ts';
 import { errorMessage, NightlatchError } from '../../core/errors.ts';
 import type { KubeCluster } from '../../resources/index.ts';
 import { deadline } from '../common/deadline.ts';
-import { connectTls } from '../common/tls/connect.ts';
+import { TlsConnector } from '../common/tls/connect.ts';
 import type { SecureStream } from '../common/tls/tls-stream.ts';
 import { type KubeEndpoint, loadEndpoint } from './kubeconfig.ts';
 
@@ -35,6 +35,7 @@ export class KubeUpstream {
   readonly #clock: Clock;
   readonly #pool: Pool;
   readonly #tls: ConnectionOptions;
+  readonly #connector = new TlsConnector();
   #fileToken: { readonly value: string; readonly atMs: number } | undefined;
 
   constructor(cluster: KubeCluster, endpoint: KubeEndpoint, clock: Clock) {
@@ -110,7 +111,12 @@ export class KubeUpstream {
     opening.signal.addEventListener('abort', onAbort, { once: true });
     try {
       await once(tcp, 'connect', { signal: opening.signal });
-      const socket = await connectTls(tcp, { ...connection, ALPNProtocols: ['http/1.1'] }, opening.signal);
+      const socket = await this.#connector.connect(
+        this.host,
+        tcp,
+        { ...connection, ALPNProtocols: ['http/1.1'] },
+        opening.signal,
+      );
       socket.write(request);
       return await readAnswer(socket);
     } catch (error) {

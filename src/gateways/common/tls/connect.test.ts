@@ -13,7 +13,7 @@ import {
   take,
   until,
 } from '../../../../test/fixtures/tls.ts';
-import { connectTls } from './connect.ts';
+import { connectTls, TlsConnector } from './connect.ts';
 import { nativeRecords } from './native-records.ts';
 import { TlsStream } from './tls-stream.ts';
 
@@ -152,5 +152,24 @@ describe('TLS to a server', () => {
     // What was not collected yet is no leak: the least of several.
     for (let i = 0; i < 3; i++) least = Math.min(least, await held());
     assert.ok(least - before < 40_000_000, `${least - before} bytes more`);
+  });
+
+  test('a server that speaks TLS 1.2 only is left to Node’s TLS from the second connection on, until it speaks 1.3', async () => {
+    const credential = await serverCredential();
+    const connector = new TlsConnector();
+    // Our wire reads the socket by an event, Node's TLS takes its handle.
+    const kinds: string[] = [];
+    for (const maxVersion of ['TLSv1.2', 'TLSv1.2', 'TLSv1.3', 'TLSv1.3'] as const) {
+      const port = await listen(
+        tls.createServer({ ...credential, maxVersion }, (far) => far.on('error', () => undefined)),
+      );
+      const socket = await connect(port);
+      const stream = closeAfter(await connector.connect('db:5432', socket, options, limit()));
+      kinds.push(stream instanceof TlsStream ? 'ours' : socket.listenerCount('data') > 0 ? 'by the wire' : 'node');
+    }
+    assert.deepEqual(
+      kinds,
+      nativeRecords === undefined ? Array(4).fill('node') : ['by the wire', 'node', 'node', 'ours'],
+    );
   });
 });

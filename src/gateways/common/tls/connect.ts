@@ -3,7 +3,7 @@ import tls from 'node:tls';
 import { HandshakeWire } from './handshake-wire.ts';
 import { type NativeRecords, nativeRecords } from './native-records.ts';
 import { takeOver } from './takeover.ts';
-import type { SecureStream } from './tls-stream.ts';
+import { type SecureStream, TlsStream } from './tls-stream.ts';
 
 /**
  * The client's side of TLS on a connected socket that nobody has read from yet. What the certificate must be for is `servername`, or else `host`; without
@@ -65,6 +65,30 @@ export function connectTls(
     socket.once('close', onClose);
     signal.addEventListener('abort', onAbort, { once: true });
   });
+}
+
+/** Servers that are remembered as below, at most. */
+const MAX_OLD_SERVERS = 1_000;
+
+/**
+ * Connections of one gateway to its servers. A server that chose what cannot be carried on here (TLS 1.2) is left to Node's TLS alone from the next connection on,
+ * which is twice as quick without our wire between; one that has learnt TLS 1.3 since is noticed.
+ */
+export class TlsConnector {
+  readonly #old = new Set<string>();
+
+  /** As `connectTls`. @param server - what the server is known by: its address. */
+  async connect(
+    server: string,
+    socket: net.Socket,
+    options: tls.ConnectionOptions,
+    signal: AbortSignal,
+  ): Promise<SecureStream> {
+    const stream = await connectTls(socket, options, signal, this.#old.has(server) ? null : undefined);
+    if (stream instanceof TlsStream || stream.getProtocol() === 'TLSv1.3') this.#old.delete(server);
+    else if (this.#old.size < MAX_OLD_SERVERS) this.#old.add(server);
+    return stream;
+  }
 }
 
 function closed(): Error {
