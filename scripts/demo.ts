@@ -107,7 +107,7 @@ Try this in another terminal, in this folder:
 const DATABASE_HINT = `
 There is a database too (psql is in Debian's package postgresql-client):
 
-      npx tsh db connect demo --db-user=demo --db-name=postgres
+      npx tsh db connect demo
 `;
 
 const CLUSTER_HINT = `

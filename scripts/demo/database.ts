@@ -24,6 +24,8 @@ export async function startDatabase(
     superuser: 'demo',
     certificate: await context.ca.issueDatabaseServer({ names: ['localhost'], ttlMs: 30 * 24 * 3_600_000 }),
     databaseCa: context.ca.databaseCa,
+    // What psql asks for where no name is given: the user's.
+    initialSql: ['create database demo'],
   });
   void database.closed.then(() => {
     // Ctrl-C in a terminal ends the database too.

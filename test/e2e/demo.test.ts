@@ -148,8 +148,8 @@ describe('npm start', { timeout: 240_000 }, () => {
     });
 
     test('the database', async () => {
-      const psql = advised(/tsh db connect demo --db-user=demo --db-name=postgres/);
-      await psql.shows(/postgres=[#>]/);
+      const psql = advised(/tsh db connect demo/);
+      await psql.shows(/demo=[#>]/);
       psql.type("select current_user || '-' || 6 * 7 as answer;");
       await psql.shows(/demo-42/);
       psql.type('\\q');

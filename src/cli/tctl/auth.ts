@@ -68,8 +68,8 @@ async function signed(
       : {}),
   });
   warnIfShorter(ttlMs, answer.expiresAtMs);
-  const tls = () => needed(answer.tls, 'a TLS certificate');
-  const ssh = () => needed(answer.ssh, `an SSH certificate: the roles of ${options.user} allow no login`);
+  const tls = () => needed(answer.tls, 'TLS certificate');
+  const ssh = () => needed(answer.ssh, `SSH certificate: the roles of ${options.user} allow no login`);
   switch (format) {
     case 'file':
       return [

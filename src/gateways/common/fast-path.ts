@@ -4,7 +4,7 @@
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import { type Slab, SlabPool } from './slabs.ts';
+import { type Slab, SlabPool, Views } from './slabs.ts';
 import { MAX_CONTENT_BYTES, sealedBytes } from './tls/records.ts';
 import { TlsStream } from './tls/tls-stream.ts';
 
@@ -12,6 +12,8 @@ import { TlsStream } from './tls/tls-stream.ts';
 export const READ_BUFFER_BYTES = 64 * 1024;
 /** A direction reads no more while so much waits to be written, in bytes. */
 const MAX_QUEUED_BYTES = 128 * 1024;
+/** What fits into a slab of its own and needs no queue, in bytes. */
+const SMALL_BYTES = 4 * 1024;
 /** A TLS record of full length (RFC 8446 section 5.1): behind it there is most likely another. */
 const FULL_RECORD_BYTES = 16 * 1024;
 
@@ -222,6 +224,12 @@ export class FastDirection {
       this.#send(bytes);
       return;
     }
+    if (this.#seals === undefined && bytes.length <= SMALL_BYTES) {
+      const slab = this.#path.slabs.take();
+      slab.append(bytes, 0);
+      this.#send(slab.content, slab);
+      return;
+    }
     this.#enqueue(bytes);
     if (!this.#writing) this.#sendQueued();
   }
@@ -320,6 +328,7 @@ export class FastPath {
   readonly binding: StreamBinding;
   readonly buffer: Buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
   readonly slabs = new SlabPool();
+  readonly #views = new Views(this.buffer);
   #spare: WriteRequest | undefined;
 
   constructor(binding: StreamBinding) {
@@ -330,6 +339,11 @@ export class FastPath {
   direction(source: Duplex, target: Duplex, transform: Transform): FastDirection | undefined {
     const [from, to] = [fastEnd(source), fastEnd(target)];
     return from === undefined || to === undefined ? undefined : new FastDirection(this, from, to, transform);
+  }
+
+  /** The first bytes of a chunk, as a buffer of that length. */
+  first(chunk: Buffer, length: number): Buffer {
+    return chunk === this.buffer ? this.#views.first(length) : chunk.subarray(0, length);
   }
 
   request(): WriteRequest {

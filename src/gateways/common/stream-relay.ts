@@ -146,7 +146,7 @@ export class StreamRelay {
       return undefined;
     }
     if (forward?.length === 0 || !this.#serverOpen || this.#server.writableEnded) return undefined;
-    return forward ?? (length === chunk.length ? chunk : chunk.subarray(0, length));
+    return forward ?? this.#first(chunk, length);
   };
 
   /** What of the server's bytes goes on to the client; undefined for nothing. */
@@ -160,8 +160,13 @@ export class StreamRelay {
       return undefined;
     }
     if (taken === 0 || !this.#clientOpen || this.#client.writableEnded) return undefined;
-    return taken === chunk.length ? chunk : chunk.subarray(0, taken);
+    return this.#first(chunk, taken);
   };
+
+  #first(chunk: Buffer, length: number): Buffer {
+    if (length === chunk.length) return chunk;
+    return this.#fastPath === undefined ? chunk.subarray(0, length) : this.#fastPath.first(chunk, length);
+  }
 
   readonly #onClientData = (chunk: Buffer): void => {
     this.#goFast();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decode, snapshotOf } from '../../../test/fixtures/test-policy.ts';
 import { decodeResource, type KubeCluster } from '../../resources/index.ts';
-import { admit } from './admission.ts';
+import { admit, chooseImpersonation } from './admission.ts';
 import { upstreamHeaders } from './headers.ts';
 import { readRequestInfo } from './request-info.ts';
 
@@ -44,4 +44,17 @@ test('names beyond Latin-1 are sent in UTF-8, and none becomes another name or a
     ['Impersonate-User', 'ł', 'Impersonate-Group', 'č\u010ax'],
   );
   assert.ok(sent.every((text) => !/[\r\n]/.test(Buffer.from(text, 'latin1').toString('latin1'))));
+});
+
+test('what a client asks to act as is one user and groups of the roles, and nothing else', () => {
+  const ask = (...headers: string[]) => chooseImpersonation('bob', { users: ['bob', 'ops'], groups: ['dev'] }, headers);
+  assert.deepEqual(ask('Impersonate-User', 'ops', 'Impersonate-Group', 'dev'), { user: 'ops', groups: ['dev'] });
+  assert.deepEqual(ask('Impersonate-User', 'ops', 'impersonate-user', 'ops'), { user: 'ops', groups: ['dev'] });
+  for (const headers of [
+    ['Impersonate-User', 'root'],
+    ['Impersonate-User', 'ops', 'Impersonate-User', 'root'],
+    ['Impersonate-User', 'ops', 'Impersonate-User', 'bob'],
+    ['Impersonate-Group', 'dev', 'Impersonate-Group', 'system:masters'],
+  ])
+    assert.equal(typeof ask(...headers), 'string', headers.join(' '));
 });

@@ -101,7 +101,9 @@ export function chooseImpersonation(
   grant: Pick<KubeGrant, 'users' | 'groups'>,
   headers: RawHeaders,
 ): Impersonation | string {
-  const [asked] = headerValues(headers, 'impersonate-user').map(headerText);
+  const askedUsers = headerValues(headers, 'impersonate-user').map(headerText);
+  if (new Set(askedUsers).size > 1) return 'a request can act as one Kubernetes user only';
+  const [asked] = askedUsers;
   const askedGroups = headerValues(headers, 'impersonate-group').map(headerText);
   if (asked !== undefined && !grant.users.includes(asked)) return `no role allows to act as Kubernetes user "${asked}"`;
   const foreign = askedGroups.find((group) => !grant.groups.includes(group));

@@ -46,7 +46,7 @@ describe('what a request is about', () => {
       ['GET', '/openapi/v3', 'get /openapi/v3'],
       ['GET', '/', 'get /'],
       ['GET', '/api/v1/pods/', 'list /v1 pods/ /'],
-      ['GET', '/api/v1/namespaces%2Fsecret%2Fpods%2Fvault', 'get /v1 pods/ secret/vault'],
+      ['GET', '/api/v1/namespaces/default/pods/web/proxy/a%2Fb', 'get /v1 pods/proxy default/web'],
     ];
     for (const [method, url, expected] of cases) assert.equal(read(method, url), expected, `${method} ${url}`);
   });
@@ -63,6 +63,10 @@ describe('what a request is about', () => {
       '/api/v1/pods#x',
       '/api/v1/pods%23x',
       '/api/v1/./pods',
+      '/api/v1/namespaces%2Fsecret%2Fpods%2Fvault',
+      '/api/v1/namespaces/default/pods%2fweb',
+      '/api/v1/proxy/namespaces%2Fkube-system/pods/a',
+      '/api/v1/namespaces/x%2Fy/pods/web/proxy/a',
     ])
       assert.equal(read('GET', url), 'refused', url);
   });

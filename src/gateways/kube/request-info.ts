@@ -36,9 +36,12 @@ const SUBRESOURCE_VERBS: Readonly<Record<string, string>> = {
   portforward: 'portforward',
 };
 
+/** What an application behind a pod, service or node is asked is its own affair: `/api/v1/namespaces/NS/pods/NAME/proxy/…`. */
+const BEHIND_PROXY = /^(\/api\/v1\/(?:namespaces\/[^/%]+\/)?(?:pods|services|nodes)\/[^/%]+\/proxy\/).*/;
+
 /**
  * Reads a request as `k8s.io/apiserver/pkg/endpoints/request.RequestInfoFactory` does; undefined for a URL that two readers could
- * understand in two ways (empty or dot segments, control characters, broken escapes): such a one is refused.
+ * understand in two ways (empty or dot segments, slashes in escapes, control characters, broken escapes): such a one is refused.
  * @param url - path and query as in the request line.
  */
 export function readRequestInfo(method: string, url: string): KubeRequestInfo | undefined {
@@ -52,6 +55,8 @@ export function readRequestInfo(method: string, url: string): KubeRequestInfo | 
     return undefined;
   }
   if (!path.startsWith('/') || /[\x00-\x1f\x7f\\#]/.test(path) || rawPath.includes('#')) return undefined;
+  // Not every server decodes before it splits.
+  if (/%2f/i.test(rawPath.replace(BEHIND_PROXY, '$1'))) return undefined;
   const parts = path.slice(1).split('/');
   if (parts.at(-1) === '' && parts.length > 1) parts.pop();
   if (parts.some((part) => part === '.' || part === '..') || (parts.length > 1 && parts.includes(''))) return undefined;

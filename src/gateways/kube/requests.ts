@@ -209,7 +209,8 @@ async function forward(
     const raw = (answer.headers as unknown as (string | Buffer)[]).map((part) =>
       typeof part === 'string' ? part : part.toString('latin1'),
     );
-    const filter = filtered && answer.statusCode === 200 ? bodyFilter(call, grant, raw) : undefined;
+    const shows = answer.statusCode === 200 && call.method !== 'HEAD';
+    const filter = filtered && shows ? bodyFilter(call, grant, raw) : undefined;
     await recordRequest(context, call, impersonation, answer.statusCode);
     if (isGone(response)) {
       body.destroy();
@@ -217,7 +218,8 @@ async function forward(
     }
     const headers: Record<string, string | string[]> = {};
     for (const [name, values] of downstreamHeaders(raw)) {
-      if (filter !== undefined && name === 'content-length') continue;
+      // The length of all would tell how much there is that is not shown.
+      if (filtered && answer.statusCode === 200 && name === 'content-length') continue;
       headers[name] = values.length === 1 ? values[0]! : values;
     }
     response.writeHead(answer.statusCode, headers);

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http';
+import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
 import type { Duplex } from 'node:stream';
 
@@ -55,7 +55,7 @@ export function sendFailure(response: ServerResponse | Http2ServerResponse, fail
 export function refuseUpgrade(socket: Duplex, failure: KubeFailure): void {
   const body = Buffer.from(statusJson(failure));
   const head = [
-    `HTTP/1.1 ${CODES[failure.reason]} ${failure.reason}`,
+    `HTTP/1.1 ${CODES[failure.reason]} ${STATUS_CODES[CODES[failure.reason]]}`,
     'Content-Type: application/json',
     `Content-Length: ${body.length}`,
     'Connection: close',

@@ -79,7 +79,7 @@ export class RelaySession implements StreamRelayHandlers {
   fromServer(chunk: Buffer, length: number): number {
     if (this.#closing !== undefined || this.#notice !== undefined) return this.#toBoundary(chunk, length);
     this.#back.push(chunk, length);
-    if (!this.#tracker.pending) this.#settled();
+    if (!this.#tracker.busy) this.#settled();
     return length;
   }
 
@@ -180,17 +180,18 @@ export class RelaySession implements StreamRelayHandlers {
     return 0;
   }
 
-  /** The server owes nothing: work is over once the client has it, and an open transaction is left idle from here. */
+  /** No command is running: work is over once the client has its answer, and where the server owes nothing, an open transaction is left idle from here. */
   #settled(): void {
     if (this.#working && !this.#draining) {
       if (this.#relay.clientBacklogged) {
         this.#draining = true;
         this.#relay.whenClientDrained(() => {
           this.#draining = false;
-          if (!this.#tracker.pending) this.#workEnded();
+          if (!this.#tracker.busy) this.#workEnded();
         });
       } else this.#workEnded();
     }
+    if (this.#tracker.pending) return;
     if (this.#tracker.status !== IDLE) this.#transaction.arm();
     else if (this.#transaction.armed) this.#transaction.disarm();
   }

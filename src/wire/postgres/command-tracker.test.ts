@@ -154,6 +154,31 @@ describe('whether a command is running', () => {
     assert.equal(exchange({ type: FRONTEND.parse }, { type: FRONTEND.flush }).pending, false);
   });
 
+  test('commands of which no answer was asked for are no work: the server may be done with them', () => {
+    const tracker = new CommandTracker();
+    const send = (...types: number[]) => {
+      for (const type of types) tracker.client(type, type !== FRONTEND.sync && type !== FRONTEND.flush);
+    };
+    const answered = (...types: number[]) => {
+      for (const type of types) answer(tracker, type);
+    };
+    send(FRONTEND.parse, FRONTEND.bind, FRONTEND.execute);
+    assert.deepEqual([tracker.busy, tracker.pending], [false, true]);
+    send(FRONTEND.flush);
+    assert.equal(tracker.busy, true);
+    answered(BACKEND.parseComplete, BACKEND.bindComplete, BACKEND.commandComplete);
+    assert.deepEqual([tracker.busy, tracker.pending], [false, false]);
+    // Behind a batch that was asked for.
+    send(FRONTEND.bind, FRONTEND.execute, FRONTEND.sync, FRONTEND.bind, FRONTEND.execute);
+    assert.equal(tracker.busy, true);
+    answered(BACKEND.bindComplete, BACKEND.commandComplete, 0);
+    assert.deepEqual([tracker.busy, tracker.pending], [false, true]);
+    send(FRONTEND.sync);
+    assert.equal(tracker.busy, true);
+    answered(BACKEND.bindComplete, BACKEND.commandComplete, 0);
+    assert.deepEqual([tracker.busy, tracker.pending], [false, false]);
+  });
+
   test('never drifts from the server, whatever is sent and however late it is answered', () => {
     const message = fc.record({
       type: fc.constantFrom(

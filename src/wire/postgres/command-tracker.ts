@@ -18,8 +18,10 @@ export class CommandTracker {
   #skipping = false;
   /** The last run of extended-query messages ends with Execute, which may begin a copy; the next message begins another run. */
   #runClosed = false;
-  /** A real command is in the queue: a Sync alone or an empty query is no work. */
+  /** A real command is in the queue, and the client waits for its answer: a Sync alone or an empty query is no work. */
   #counted = false;
+  /** A real command was sent of which no answer was asked for yet (Sync or Flush): the server may be done with it, and says nothing. */
+  #unasked = false;
   /** Transaction status of the last ReadyForQuery: `I` idle, `T` in a transaction, `E` in a failed one. */
   status = 0x49;
 
@@ -31,6 +33,11 @@ export class CommandTracker {
   /** The server owes an answer, be it to a liveness check. */
   get pending(): boolean {
     return this.#queue.length > 0;
+  }
+
+  /** Copy data means something to the server now, or will when it has come to the command that waits for it. */
+  get takesCopyData(): boolean {
+    return this.#copyIn || this.#counted || this.#unasked;
   }
 
   /** The client sent a message of this type; `counts` says whether it carries a command. */
@@ -51,6 +58,10 @@ export class CommandTracker {
         if (this.#copyIn) return;
         this.#skipping = false;
         queue.push(SYNC);
+        this.#asked();
+        return;
+      case FRONTEND.flush:
+        this.#asked();
         return;
       case FRONTEND.parse:
       case FRONTEND.bind:
@@ -66,7 +77,8 @@ export class CommandTracker {
         if (last >= 0 && queue[last]! > 0 && !this.#runClosed) queue[last]! += 1;
         else queue.push(1);
         this.#runClosed = type === FRONTEND.execute;
-        break;
+        if (counts) this.#unasked = true;
+        return;
       }
       case FRONTEND.copyDone:
       case FRONTEND.copyFail:
@@ -77,6 +89,11 @@ export class CommandTracker {
         return;
     }
     if (counts) this.#counted = true;
+  }
+
+  #asked(): void {
+    if (this.#unasked) this.#counted = true;
+    this.#unasked = false;
   }
 
   /** The server sent a message of this type. ReadyForQuery comes through `ready`. */
@@ -112,6 +129,8 @@ export class CommandTracker {
       if (mark === SYNC || mark === SIMPLE) break;
     }
     this.#copyIn = false;
+    // What is left is behind the last Sync.
+    if (this.#unasked && queue.every((mark) => mark > 0)) this.#counted = false;
     this.#advanced();
   }
 
@@ -120,7 +139,9 @@ export class CommandTracker {
     const queue = this.#queue;
     // What ends a copy that never began means nothing to it.
     while (queue[0] === COPY_END) queue.shift();
-    if (queue.length === 0) this.#counted = false;
+    if (queue.length > 0) return;
+    this.#counted = false;
+    this.#unasked = false;
   }
 
   /** One extended-query message has its answer. The answers of a simple query mean nothing here. */
@@ -157,6 +178,7 @@ export class CommandTracker {
     if (queue.length === 0) {
       this.#skipping = true;
       this.#counted = false;
+      this.#unasked = false;
     }
   }
 }

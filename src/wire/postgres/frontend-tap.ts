@@ -123,9 +123,10 @@ export class FrontendTap {
       case FRONTEND.copyData:
       case FRONTEND.copyDone:
       case FRONTEND.copyFail:
+        // The server drops what belongs to no copy.
+        this.#counting = this.#copyDataCounts && this.#tracker.takesCopyData;
         this.#tracker.client(type, false);
-        this.#counting = this.#copyDataCounts;
-        return this.#copyDataCounts;
+        return this.#counting;
       case FRONTEND.terminate:
         this.terminated = true;
         return false;

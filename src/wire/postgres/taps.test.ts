@@ -116,12 +116,25 @@ describe('what the client sends', () => {
         parse('', 'select 1'),
         bind('', ''),
         execute(''),
-        encodeMessage(FRONTEND.copyData, Buffer.alloc(10)),
         encodeMessage(FRONTEND.functionCall, Buffer.alloc(10)),
       ]) {
         const { tap } = front({ audited });
         assert.equal(tap.push(command), true, command.toString('latin1'));
       }
+    }
+  });
+
+  test('copy data counts in a copy, and not where the server drops it', () => {
+    const messages = [FRONTEND.copyData, FRONTEND.copyDone, FRONTEND.copyFail].map((type) =>
+      encodeMessage(type, Buffer.alloc(10)),
+    );
+    for (const message of messages) {
+      const { tap, tracker } = front({ audited: false });
+      assert.equal(tap.push(message), false);
+      for (const byte of message) assert.equal(tap.push(Buffer.from([byte])), false);
+      tap.push(query('copy t from stdin'));
+      tracker.server(BACKEND.copyInResponse);
+      assert.equal(tap.push(message), true);
     }
   });
 
