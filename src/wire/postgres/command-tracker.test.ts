@@ -168,6 +168,11 @@ describe('whether a command is running', () => {
     assert.equal(tracker.busy, true);
     answered(BACKEND.parseComplete, BACKEND.bindComplete, BACKEND.commandComplete);
     assert.deepEqual([tracker.busy, tracker.pending], [false, false]);
+    send(FRONTEND.parse, FRONTEND.bind, FRONTEND.execute);
+    answered(BACKEND.parseComplete, BACKEND.bindComplete, BACKEND.copyInResponse);
+    assert.equal(tracker.busy, true);
+    send(FRONTEND.copyDone, FRONTEND.sync);
+    answered(BACKEND.commandComplete, 0);
     // Behind a batch that was asked for.
     send(FRONTEND.bind, FRONTEND.execute, FRONTEND.sync, FRONTEND.bind, FRONTEND.execute);
     assert.equal(tracker.busy, true);

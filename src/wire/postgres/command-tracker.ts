@@ -160,6 +160,8 @@ export class CommandTracker {
     const queue = this.#queue;
     const at = queue.length > 0 && queue[0] !== SYNC ? 1 : 0;
     this.#copyIn = true;
+    // The server has answered: the command runs, whether that was asked for or not.
+    this.#asked();
     while (this.#copyIn && at < queue.length) {
       const mark = queue[at]!;
       if (mark <= 0) queue.splice(at, 1);
