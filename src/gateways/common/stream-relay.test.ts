@@ -140,6 +140,22 @@ describe('the database relay', () => {
     from.write(text);
     assert.equal((await take(to, text.length)).toString(), text);
   };
+
+  test('a write that fails before its call returns, as in Node’s TLS, ends the connection', async () => {
+    const { client, server, nearServer, told } = await joinUp({ secure: 'plain', fast: true });
+    await echo(client as net.Socket, server as net.Socket, 'before');
+    const { binding } = fastPath!;
+    const { _handle: handle } = nearServer as unknown as { _handle: Record<'writeBuffer', unknown> };
+    handle.writeBuffer = (request: { oncomplete(status: number): void }) => {
+      binding.streamBaseState[binding.kLastWriteWasAsync] = 1;
+      request.oncomplete(-104);
+      return 0;
+    };
+    const closed = once(nearServer, 'close');
+    client.write('lost');
+    await closed;
+    assert.deepEqual(told, ['server ended']);
+  });
   /** The first exchanges, at which the fast path takes over. */
   const warmUp = async ({ client, server }: Joined): Promise<void> => {
     for (const text of ['a', 'bc', 'd'.repeat(70_000)]) {
