@@ -13,8 +13,8 @@ import {
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { freePort } from '../../scripts/free-port.ts';
 import { embeddedPostgresBinDir, startEmbeddedPostgres } from '../../src/gateways/postgres/embedded-postgres.ts';
-import { freePort } from '../../test/fixtures/free-port.ts';
 import { SETTLED_HEAP } from '../settled-memory.ts';
 
 export const PG_BIN = '/usr/lib/postgresql/15/bin';

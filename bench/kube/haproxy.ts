@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { freePort } from '../../test/fixtures/free-port.ts';
+import { freePort } from '../../scripts/free-port.ts';
 
 const PROGRAM = '/usr/sbin/haproxy';
 

@@ -1,6 +1,4 @@
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -9,6 +7,7 @@ import {
   startEmbeddedPostgres,
 } from '../../src/gateways/postgres/embedded-postgres.ts';
 import type { Daemon } from '../../src/server/daemon.ts';
+import { freePort } from '../free-port.ts';
 
 /** A PostgreSQL from npm that trusts the gateway, registered as the database `demo`; undefined where npm has none for this machine. */
 export async function startDatabase(
@@ -57,14 +56,4 @@ function databaseFolder(dataDir: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'nightlatch-demo-postgres-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   return folder;
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { freePort } from '../../scripts/free-port.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/gateways/postgres/embedded-postgres.ts';
 import { runCommand, startTestDaemon, type TestDaemon } from '../fixtures/daemon.ts';
-import { freePort } from '../fixtures/free-port.ts';
 
 import { type Running, start, until } from '../fixtures/ssh/processes.ts';
 

@@ -5,8 +5,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { freePort } from '../../scripts/free-port.ts';
 import { runCommand, startTestDaemon, type TestDaemon } from '../fixtures/daemon.ts';
-import { freePort } from '../fixtures/free-port.ts';
 
 import { type Running, start, until } from '../fixtures/ssh/processes.ts';
 

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import pg from 'pg';
+import { freePort } from '../../scripts/free-port.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/gateways/postgres/embedded-postgres.ts';
 import { createPostgresGateway, type PostgresGateway } from '../../src/gateways/postgres/gateway.ts';
 import type { CertRoute } from '../../src/identity/types.ts';
@@ -12,7 +13,6 @@ import {
   startGatewayFixture,
 } from '../fixtures/db/gateway-fixture.ts';
 import { until } from '../fixtures/db/programs.ts';
-import { freePort } from '../fixtures/free-port.ts';
 
 /** Debian's PostgreSQL 15. */
 export const DEBIAN_BIN = '/usr/lib/postgresql/15/bin';

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { freePort } from '../fixtures/free-port.ts';
+import { freePort } from '../../scripts/free-port.ts';
 import { LOGIN, NODE, type SignedIn, startSignedIn } from '../fixtures/signed-in.ts';
 
 const CONNECTIONS = 10_000;

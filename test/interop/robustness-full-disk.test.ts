@@ -5,8 +5,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { freePort } from '../../scripts/free-port.ts';
 import type { StoredAuditEvent } from '../../src/audit/events.ts';
-import { freePort } from '../fixtures/free-port.ts';
 import { LOGIN, NODE, type SignedIn, startSignedIn } from '../fixtures/signed-in.ts';
 import { mountSmallDisk, type SmallDisk } from '../fixtures/small-disk.ts';
 

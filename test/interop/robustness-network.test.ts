@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { freePort } from '../../scripts/free-port.ts';
 import { Cable } from '../fixtures/cable.ts';
-import { freePort } from '../fixtures/free-port.ts';
 import { Lab, LOGIN } from '../fixtures/ssh/lab.ts';
 import { type Running, until } from '../fixtures/ssh/processes.ts';
 

@@ -8,9 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { TLSSocket } from 'node:tls';
+import { freePort } from '../../scripts/free-port.ts';
 import { connectTls } from '../../src/gateways/common/tls/connect.ts';
 import { type SecureStream, TlsStream } from '../../src/gateways/common/tls/tls-stream.ts';
-import { freePort } from '../fixtures/free-port.ts';
 import { ca, closeAfter, connect, SUITES, serverCredential, startAcceptor, take, until } from '../fixtures/tls.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'nightlatch-tls-'));
